@@ -1,0 +1,1 @@
+"""The init. It knows processes and signals, and nothing of SageMaker."""

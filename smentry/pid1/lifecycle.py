@@ -1,0 +1,416 @@
+"""The heart: what smentry does next. (state, event, now) → (state, effects), without a clock, a kernel or any I/O.
+
+The table ACTIONS at the end says what can happen in which state; what is not in it changes nothing there.
+All times are seconds on one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from smentry.pid1 import signals, targets
+from smentry.pid1.events import (
+    Begin,
+    Continue,
+    Exit,
+    Forward,
+    Kill,
+    Look,
+    Looked,
+    Reaped,
+    Signal,
+    Start,
+    Started,
+    StartFailed,
+    StopBegins,
+    Tell,
+    Time,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from smentry.pid1.events import Effect, Event
+    from smentry.pid1.linux import Process
+
+STARTING, RUNNING, TERMINATING, KILLING, DONE = "starting", "running", "terminating", "killing", "done"
+
+AUTO, MAIN, GROUP, ALL = "auto", "main", "group", "all"
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the processes while a stop goes on."""
+SOON = 0.05
+"""Seconds from a child's exit to the look that follows it, so that thousands of exits are one look."""
+NEARLY = 0.9
+"""The part of the program's time after which everybody is told."""
+NEVER = float("inf")
+
+
+class Plan:
+    """What was asked for: who is told, and how the time of a stop is shared out. It does not change.
+
+    `stop_timeout` is how long the platform waits before SIGKILL, `linger` what is given to processes that asked for
+    nothing, `max_runtime` (None: no limit) when a stop is requested without a signal; all in seconds. `rewrites` maps
+    a signal to the one to pass on, or to 0. `inherited` is the mask of signals blocked before anything was started.
+    """
+
+    __slots__ = (
+        "grace", "inherited", "linger", "max_runtime", "reserve", "rewrites", "scope", "stop_signals",
+        "stop_timeout", "success", "wait_all",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        stop_timeout: float = 120.0,
+        *,
+        linger: float = 10.0,
+        scope: str = AUTO,
+        stop_signals: frozenset[int] = frozenset((signals.TERM, signals.INT, signals.QUIT)),
+        rewrites: Mapping[int, int] | None = None,
+        success: frozenset[int] = frozenset(),
+        wait_all: bool = False,
+        max_runtime: float | None = None,
+        inherited: int = 0,
+    ) -> None:
+        self.stop_timeout = stop_timeout
+        self.reserve = min(5.0, stop_timeout / 10)
+        self.grace = stop_timeout - self.reserve
+        self.linger = linger
+        self.scope = scope
+        self.stop_signals = stop_signals
+        self.rewrites = dict(rewrites or {})
+        self.success = success
+        self.wait_all = wait_all
+        self.max_runtime = max_runtime
+        self.inherited = inherited
+
+
+class State:
+    """Where things are. `step` never changes the one it is given."""
+
+    __slots__ = (
+        "began", "end_at", "failed", "give_up_at", "gone_at", "interrupts", "linger_at", "look_at", "main", "main_started",
+        "main_status", "max_at", "most_at", "phase", "reason", "signal", "told",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.phase = STARTING
+        self.main = 0  # pid of the main process, 0 once it has gone
+        self.main_started = 0  # its start, for its identity
+        self.main_status: int | None = None  # its wait status, once it has gone (waitpid(2))
+        self.failed: int | None = None  # the exit code where it could not be started
+        self.reason = ""  # what requested the stop; empty while nothing did
+        self.signal = signals.TERM  # what a stop tells
+        self.told: dict[tuple[int, int], float] = {}  # identity → when
+        self.interrupts = 0
+        self.began: float | None = None  # when the stop was requested, or the main process ended by itself
+        self.gone_at: float | None = None  # when the main process went
+        # Deadlines. `wake` is the only reader that matters: until when may the loop sleep?
+        self.max_at = NEVER  # request a stop
+        self.look_at = NEVER  # look at the processes again
+        self.linger_at = NEVER  # tell those who asked for nothing (rule 4)
+        self.most_at = NEVER  # tell everybody (rule 6)
+        self.end_at = NEVER  # kill
+        self.give_up_at = NEVER  # leave, whatever is left
+
+    def copy(self) -> State:
+        """Another state with the same values."""
+        other = State.__new__(State)
+        for name in State.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    @property
+    def wake(self) -> float:
+        """Until when the loop may sleep; NEVER while there is nothing to wait for but the kernel."""
+        return min(self.max_at, self.look_at, self.linger_at, self.most_at, self.end_at, self.give_up_at)
+
+
+def step(plan: Plan, state: State, event: Event, now: float) -> tuple[State, list[Effect]]:
+    """What follows from `event` at `now`: the next state, and what is to be done, in this order."""
+    action = ACTIONS[state.phase].get(type(event))
+    if action is None:
+        return state, []
+    state = state.copy()
+    return state, action(plan, state, event, now)
+
+
+# Actions. Each may change the copy of the state it is given.
+
+
+def _begin(plan: Plan, state: State, event: Begin, now: float) -> list[Effect]:
+    return [Start()]
+
+
+def _started(plan: Plan, state: State, event: Started, now: float) -> list[Effect]:
+    state.phase = RUNNING
+    state.main = event.pid
+    state.main_started = event.started
+    if plan.max_runtime is not None:
+        state.max_at = now + plan.max_runtime
+    return []
+
+
+def _start_failed(plan: Plan, state: State, event: StartFailed, now: float) -> list[Effect]:
+    state.failed = event.code
+    return _leave(plan, state)
+
+
+def _signal(plan: Plan, state: State, event: Signal, now: float) -> list[Effect]:
+    """A stop request, or a signal to pass on. What came decides which; what is passed on may be rewritten."""
+    number = plan.rewrites.get(event.number, event.number)
+    if number == 0:
+        return []
+    if event.number not in plan.stop_signals:
+        return [Look(deep=plan.scope in (GROUP, ALL) or not state.main, forward=number)]
+    if event.number == signals.INT:
+        state.interrupts += 1
+    if not state.reason:
+        return _stop(plan, state, number, signals.name(event.number), now)
+    if state.interrupts > 1 and event.number == signals.INT:
+        return _kill(plan, state, now)
+    return []
+
+
+def _stop(plan: Plan, state: State, number: int, reason: str, now: float) -> list[Effect]:
+    state.reason = reason
+    state.max_at = NEVER
+    state.give_up_at = now + plan.stop_timeout - plan.reserve / 2
+    if state.phase == TERMINATING:  # the main process had ended by itself: that time goes on, but no longer than this
+        state.end_at = min(state.end_at, now + plan.grace)
+        return [StopBegins(reason)]
+    state.phase = TERMINATING
+    state.signal = number
+    state.began = now
+    state.most_at = now + plan.grace * NEARLY
+    state.end_at = now + plan.grace
+    return [StopBegins(reason), Look(deep=plan.scope in (GROUP, ALL) or not state.main)]
+
+
+def _running_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
+    return _stop(plan, state, _default_signal(plan), "max-runtime", now) if now >= state.max_at else []
+
+
+def _running_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    went = _main_went(state, event, now)
+    if not event.left:
+        return _leave(plan, state)
+    if not went or plan.wait_all:
+        return []
+    state.phase = TERMINATING
+    state.signal = _default_signal(plan)
+    state.began = now
+    state.max_at = NEVER
+    state.end_at = now + min(plan.linger, plan.grace)
+    return [Look(deep=True)]
+
+
+def _terminating_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    went = _main_went(state, event, now)
+    if not event.left:
+        return _leave(plan, state)
+    if went:
+        return [Look(deep=True)]
+    state.look_at = min(state.look_at, now + SOON)
+    return []
+
+
+def _main_went(state: State, event: Reaped, now: float) -> bool:
+    for pid, status in event.ended:
+        if pid == state.main and pid:
+            state.main = 0
+            state.main_status = status
+            state.gone_at = now
+            state.linger_at = NEVER  # rule 4 waited for it
+            return True
+    return False
+
+
+def _terminating_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
+    if now >= state.end_at:
+        return _kill(plan, state, now)
+    if now >= min(state.look_at, state.linger_at, state.most_at):
+        return [Look(deep=True)]
+    return []
+
+
+def _forward(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
+    main = event.processes.get(state.main)
+    if plan.scope == ALL:
+        return [Forward(list(event.processes.values()), event.forward)]
+    if not state.main:
+        everybody = event.processes.values()
+        return [Forward([p for p in everybody if targets.asks(p, event.forward, plan.inherited)], event.forward)]
+    if main is None:
+        return []
+    if plan.scope == GROUP:
+        return [Forward(_members(state, event), event.forward, group=True)]
+    if plan.scope == MAIN:
+        return [Forward([main], event.forward)]
+    found = targets.reach(
+        event.processes, state.main, event.forward, complete=event.complete, inherited=plan.inherited
+    )
+    if found.blind:
+        return [Look(deep=True, forward=event.forward)]
+    return [Forward(found.asked or [main], event.forward)]
+
+
+def _looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
+    if event.forward:
+        return _forward(plan, state, event, now)
+    state.look_at = now + LOOK_AGAIN
+    if now >= state.most_at and event.complete:
+        state.most_at = NEVER
+        return _tell(state, _untold(state, event), "nearly all of the time is used", now)
+    if not state.main:
+        return _after_main(plan, state, event, now)
+    if plan.scope == AUTO:
+        return _auto(plan, state, event, now)
+    stopped = _stopped(process for process in event.processes.values() if process.identity in state.told)
+    if state.told or state.main not in event.processes:
+        return stopped
+    if plan.scope == ALL:
+        return _tell(state, _untold(state, event), "the scope is all", now)
+    if plan.scope == GROUP:
+        return _tell(state, _members(state, event), "the scope is group", now, group=True)
+    return [*_tell(state, [event.processes[state.main]], "the scope is main", now), Look(deep=True)]
+
+
+def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
+    """Rules 1 to 4, while the main process is there."""
+    found = targets.reach(
+        event.processes,
+        state.main,
+        state.signal,
+        complete=event.complete,
+        inherited=plan.inherited,
+        told=state.told,
+    )
+    if found.blind:
+        return [Look(deep=True)]
+    if found.asked or state.told:
+        effects = _tell(state, _untold(state, event, found.asked), "it asked for it", now)
+    else:
+        effects = _tell(state, found.everybody, "nobody asked for it", now)
+    if not event.complete:
+        # The one that matters has been told, at once. Now there is time to see who else is there.
+        return [*effects, Look(deep=True)]
+    effects += _stopped(found.everybody)
+    if any(process.identity in state.told for process in event.processes.values()):
+        state.linger_at = NEVER
+    elif state.linger_at == NEVER:
+        state.linger_at = now + plan.linger
+    elif now >= state.linger_at:
+        bystanders = [
+            process
+            for process in _untold(state, event)
+            if process.born <= (state.began or now)
+            and not process.shell
+            and not targets.asks(process, state.signal, plan.inherited)
+        ]
+        state.linger_at = now + plan.linger
+        effects += _tell(state, bystanders, f"those who asked for it are gone since {plan.linger:g} s", now)
+    return effects
+
+
+def _after_main(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
+    """Rule 5: everything that was there when the main process went is told; who did not ask is given `linger`.
+
+    What a told process starts to save with is left to it, until nearly all of the time is used.
+    """
+    since = max(state.gone_at or now, state.began or now)
+    left = [process for process in _untold(state, event) if process.born <= since]
+    effects = _tell(state, left, "the main process has gone", now)
+    told = [process for process in event.processes.values() if process.identity in state.told]
+    effects += _stopped(told)
+    overdue = [
+        process
+        for process in told
+        if now >= max(since, state.told[process.identity]) + plan.linger
+        and not targets.asks(process, state.signal, plan.inherited)
+    ]
+    if overdue:
+        effects.append(Kill(overdue, f"told {plan.linger:g} s ago, and has no handler", everything=False))
+    return effects
+
+
+def _kill(plan: Plan, state: State, now: float) -> list[Effect]:
+    """The end of the program's time. What the kernel will not let die in half the reserve is left behind."""
+    state.phase = KILLING
+    state.look_at = state.linger_at = state.most_at = state.end_at = state.max_at = NEVER
+    state.give_up_at = min(state.give_up_at, now + plan.reserve / 2)
+    return [Look(deep=True)]
+
+
+def _killing_looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
+    state.look_at = now + SOON * 2
+    return [Kill(list(event.processes.values()), "its time is over", everything=True)]
+
+
+def _killing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    _main_went(state, event, now)
+    return [] if event.left else _leave(plan, state)
+
+
+def _killing_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
+    if now >= state.give_up_at:
+        return _leave(plan, state)
+    return [Look(deep=True)]
+
+
+def _leave(plan: Plan, state: State) -> list[Effect]:
+    state.phase = DONE
+    state.max_at = state.look_at = state.linger_at = state.most_at = state.end_at = state.give_up_at = NEVER
+    return [Exit(exit_code(plan, state))]
+
+
+def exit_code(plan: Plan, state: State) -> int:
+    """The exit code: the program's own, 128+N if it died of signal N, 0 where `success` says so.
+
+    A main process that could not even be killed counts as killed.
+    """
+    if state.failed is not None:
+        return state.failed
+    status = signals.KILL if state.main_status is None else state.main_status
+    # The encoding of waitpid(2): the low 7 bits are the signal, the next byte is the exit code.
+    code = 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+    return 0 if code in plan.success else code
+
+
+# What several actions need to know.
+
+
+def _tell(state: State, processes: list[Process], why: str, now: float, *, group: bool = False) -> list[Effect]:
+    """Tell `processes`, and remember that, for nobody is told twice."""
+    if not processes:
+        return []
+    state.told = {**state.told, **{process.identity: now for process in processes}}
+    return [Tell(processes, state.signal, why, group=group)]
+
+
+def _stopped(processes: Iterable[Process]) -> list[Effect]:
+    """Continue those who are stopped: they could not do what they were told."""
+    stopped = [process for process in processes if process.state == "T"]
+    return [Continue(stopped)] if stopped else []
+
+
+def _untold(state: State, event: Looked, among: list[Process] | None = None) -> list[Process]:
+    everybody = event.processes.values() if among is None else among
+    return [process for process in everybody if process.identity not in state.told]
+
+
+def _members(state: State, event: Looked) -> list[Process]:
+    return [process for process in event.processes.values() if process.group == state.main]
+
+
+def _default_signal(plan: Plan) -> int:
+    """What a stop tells that no signal requested."""
+    return plan.rewrites.get(signals.TERM, signals.TERM) or signals.TERM
+
+
+ACTIONS: dict[str, dict[type, Callable[..., list[Effect]]]] = {
+    STARTING: {Begin: _begin, Started: _started, StartFailed: _start_failed},
+    RUNNING: {Signal: _signal, Reaped: _running_reaped, Looked: _forward, Time: _running_time},
+    TERMINATING: {Signal: _signal, Reaped: _terminating_reaped, Looked: _looked, Time: _terminating_time},
+    KILLING: {Reaped: _killing_reaped, Looked: _killing_looked, Time: _killing_time},
+    DONE: {},
+}

@@ -1,0 +1,218 @@
+"""What the kernel says of processes, and the two things it is asked for by prctl(2). It decides nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from smentry.pid1 import signals
+
+_SHELLS = frozenset(
+    b"sh bash rbash bash-static dash ash zsh zsh5 zsh-static ksh ksh93 mksh lksh mksh-static yash posh".split()
+)
+_ZSHS = frozenset((b"zsh", b"zsh5", b"zsh-static"))
+_BUSYBOXES = frozenset((b"busybox", b"busybox-static", b"toybox"))
+_INITS = frozenset((b"tini", b"tini-static", b"docker-init", b"dumb-init", b"catatonit"))
+
+_INT, _TERM = 1 << (signals.INT - 1), 1 << (signals.TERM - 1)
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+
+
+class Process:
+    """One process, as /proc showed it at one moment. Signal sets are masks: bit N-1 is signal N (proc(5))."""
+
+    __slots__ = (
+        "background", "blocked", "born", "caught", "group", "ignored", "init", "name", "parent", "pid", "shell",
+        "started", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pid: int,
+        *,
+        parent: int = 0,
+        group: int = 0,
+        started: int = 0,
+        born: float = 0.0,
+        state: str = "S",
+        name: str = "",
+        caught: int = 0,
+        ignored: int = 0,
+        blocked: int = 0,
+        shell: bool = False,
+        init: bool = False,
+        background: bool = False,
+    ) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.group = group
+        self.started = started  # clock ticks since boot: with the pid, the identity of a process
+        self.born = born  # the same on time.monotonic(), seconds
+        self.state = state  # one letter: R S D T t Z X (proc(5))
+        self.name = name
+        self.caught = caught
+        self.ignored = ignored
+        self.blocked = blocked
+        self.shell = shell
+        self.init = init
+        self.background = background  # looks as if its parent, a shell, had started it with `&`
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What no other process of this boot has: pids are used again, a pid with its start time is not."""
+        return (self.pid, self.started)
+
+    def __repr__(self) -> str:
+        return f"{self.name} ({self.pid})"
+
+
+def glance(pid: int, name: str, started: int) -> Process:
+    """One process of which name and start are known: two short reads, on the way of every signal.
+
+    What cannot be read (hidepid, proc(5)) counts as a process that handles every signal: it is told, not passed over.
+    """
+    process = Process(pid, started=started, name=name, caught=-1)
+    _read_status(process)
+    _read_program(process)
+    return process
+
+
+def started(pid: int) -> int:
+    """When a process started, in clock ticks since boot; 0 where that cannot be read."""
+    stat = _read(f"/proc/{pid}/stat", 1024)
+    return int(stat[stat.rindex(b")") + 2 :].split(b" ", 20)[19]) if b")" in stat else 0
+
+
+def descendants(of: int) -> dict[int, Process]:
+    """Every process below `of`, by pid; zombies are left out. Empty where /proc cannot be read.
+
+    What came into a container by `docker exec` has no parent in there, and is not below PID 1.
+    """
+    offset = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    children: dict[int, list[Process]] = {}
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return {}
+    for entry in entries:
+        if not entry.isdigit():
+            continue
+        stat = _read(f"/proc/{entry}/stat", 1024)
+        opening, closing = stat.find(b"("), stat.rfind(b")")
+        if closing < 0:
+            continue  # gone since
+        fields = stat[closing + 2 :].split(b" ", 20)
+        ticks = int(fields[19])
+        process = Process(
+            int(entry),
+            parent=int(fields[1]),
+            group=int(fields[2]),
+            started=ticks,
+            born=ticks / _TICKS - offset,
+            # A leader whose other threads go on is shown as a zombie (proc(5)), and is none.
+            state="S" if fields[0] in b"ZX" and int(fields[17]) > 1 else fields[0].decode(),
+            name=stat[opening + 1 : closing].decode("utf-8", "replace"),
+            caught=-1,
+        )
+        children.setdefault(process.parent, []).append(process)
+    found: dict[int, Process] = {}
+    pending = [of]
+    while pending:
+        for process in children.pop(pending.pop(), ()):
+            pending.append(process.pid)
+            if process.state not in "ZX":
+                _read_status(process)
+                _read_program(process)
+                found[process.pid] = process
+    for process in found.values():
+        parent = found.get(process.parent)
+        process.background = parent is not None and parent.shell and _in_background(process.pid, parent)
+    return found
+
+
+def _in_background(pid: int, shell: Process) -> bool:
+    """Whether stdin is a /dev/null that the shell has not got itself: what a shell without job control gives to what
+    it starts with `&` (POSIX, "Asynchronous lists")."""
+    try:
+        device = os.stat(f"/proc/{pid}/fd/0").st_rdev
+    except OSError:
+        return False
+    if device != os.makedev(1, 3):
+        return False
+    # Of two open /dev/null the mount or the access mode differ (proc(5), fdinfo), but for zsh's and a container
+    # engine's; it blocks INT, however, as long as it waits for the foreground.
+    if _read(f"/proc/{pid}/fdinfo/0", 512) != _read(f"/proc/{shell.pid}/fdinfo/0", 512):
+        return True
+    return _file(shell.pid) in _ZSHS and not shell.blocked & _INT
+
+
+def _read_status(process: Process) -> None:
+    status = _read(f"/proc/{process.pid}/status", 8192)
+    at = status.find(b"\nSigBlk:\t")
+    if at < 0:
+        return
+    process.blocked = int(status[at + 9 : at + 25], 16)
+    process.ignored = int(status[at + 34 : at + 50], 16)
+    process.caught = int(status[at + 59 : at + 75], 16)
+    at = status.find(b"\nState:\t")
+    process.state = chr(status[at + 8])
+    # Signals that sigwait(3) waits for are not blocked meanwhile, and have no handler: where it sleeps tells.
+    if not process.caught & _TERM and b"sigtimedwait" in _read(f"/proc/{process.pid}/wchan", 64):
+        process.blocked = -1
+
+
+def _read_program(process: Process) -> None:
+    """Find out whether it is a shell or an init: by the file it runs, for a script's own name says nothing."""
+    base = _file(process.pid)
+    if base in _BUSYBOXES:
+        words = _read(f"/proc/{process.pid}/cmdline", 4096).split(b"\0")
+        process.shell = any(word.lstrip(b"-").rpartition(b"/")[2] in _SHELLS for word in words[:2])
+    else:
+        process.shell = base in _SHELLS
+        process.init = base in _INITS
+
+
+def _file(pid: int) -> bytes:
+    """The name of the file that a process runs."""
+    try:
+        file = os.fsencode(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:  # another user's, without CAP_SYS_PTRACE (proc(5)): its argv[0] is readable by all
+        file = _read(f"/proc/{pid}/cmdline", 4096).partition(b"\0")[0].lstrip(b"-")
+    return file.rpartition(b"/")[2].partition(b" (deleted)")[0]
+
+
+def _read(path: str, size: int) -> bytes:
+    """The first `size` bytes of a file; empty where it cannot be read, or its process is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, size)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def become_subreaper() -> None:
+    """Let orphans among one's descendants come here, as they come to PID 1 (prctl(2)). Raises OSError."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def signal_on_parent_death(signal: int) -> None:
+    """Be sent `signal` when the parent dies (prctl(2)). Raises OSError."""
+    _prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

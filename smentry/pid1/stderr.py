@@ -1,0 +1,125 @@
+"""What smentry says, a line at a time on stderr. It never waits for whoever reads there."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ERROR, WARNING, INFO, DEBUG = "error", "warning", "info", "debug"
+_RANK = {ERROR: -1, WARNING: 0, INFO: 0, DEBUG: 1}
+
+_LINE = 4096
+"""Bytes of the longest line: a write of at most PIPE_BUF is whole, never mixed with others (pipe(7))."""
+
+_KEPT = 1000
+"""Lines that wait for a reader that does not read; what comes after them is counted, and dropped."""
+
+
+class Log:
+    """Lines on stderr, as text or as one JSON object a line.
+
+    `verbosity`: -1 errors only; 0 also warnings and what happens; 1 also why; 2 also every signal and process.
+    A line that cannot be written at once is kept and tried again with the next one, and by `flush`.
+    """
+
+    def __init__(self, verbosity: int = 0, *, json: bool = False, descriptor: int = 2) -> None:
+        self.verbosity = verbosity
+        self.json = json
+        self._prefix = f"smentry[{os.getpid()}]: "
+        self._descriptor, self._shared = _private(descriptor)
+        self._waiting: list[bytes] = []
+        self._dropped = 0
+
+    def error(self, event: str, message: str, **facts: Any) -> None:
+        """Say what went wrong, what was expected and what to do."""
+        self.say(ERROR, event, message, facts)
+
+    def warning(self, event: str, message: str, **facts: Any) -> None:
+        """Say what is probably not meant."""
+        self.say(WARNING, event, message, facts)
+
+    def info(self, event: str, message: str, **facts: Any) -> None:
+        """Say what happens."""
+        self.say(INFO, event, message, facts)
+
+    def debug(self, event: str, message: str, **facts: Any) -> None:
+        """Say why it happens (`-v`)."""
+        self.say(DEBUG, event, message, facts)
+
+    def say(self, level: str, event: str, message: str, facts: dict[str, Any]) -> None:
+        """Write one line, if its level is wanted."""
+        if _RANK[level] > self.verbosity:
+            return
+        if self.json:
+            import json  # costs milliseconds, so only where it is asked for
+
+            record = {"time": round(time.time(), 3), "level": level, "event": event, "message": message, **facts}
+            text = json.dumps(record, ensure_ascii=False, default=str)
+        else:
+            text = self._prefix + ("" if level in (INFO, DEBUG) else level + ": ") + _one_line(message)
+        data = text.encode("utf-8", "replace")
+        if len(data) >= _LINE and not self.json:
+            data = data[: _LINE - 4] + b"..."
+        if len(self._waiting) >= _KEPT:
+            self._dropped += 1
+        else:
+            self._waiting.append(data + b"\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as far as that goes without waiting."""
+        while self._waiting or self._dropped:
+            if not self._waiting:
+                lost, self._dropped = self._dropped, 0
+                self.warning("log", f"{lost} lines were lost: nobody read them", lost=lost)
+                continue
+            if not self._write(self._waiting[0]):
+                return
+            del self._waiting[0]
+
+    def _write(self, line: bytes) -> bool:
+        """Write one line; False where the reader has no room for it now. What cannot be written is gone."""
+        try:
+            if self._shared:
+                poll = select.poll()
+                poll.register(self._descriptor, select.POLLOUT)
+                if not poll.poll(0):
+                    return False
+            written = os.write(self._descriptor, line)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # closed, or a full disk: there is nobody to tell
+        if written < len(line):
+            self._waiting[0] = line[written:]
+            return False
+        return True
+
+
+def _private(descriptor: int) -> tuple[int, bool]:
+    """A descriptor that never blocks and is nobody else's, and whether that failed and the shared one is used.
+
+    O_NONBLOCK belongs to the open file description, which every process of the container shares; so a pipe or
+    terminal is opened anew through /proc (proc(5)) to have a description of one's own.
+    """
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            return os.open(f"/proc/self/fd/{descriptor}", flags), False
+    except OSError:
+        pass
+    return descriptor, True
+
+
+def _one_line(text: str) -> str:
+    """`text` with control characters written out, so that a message is always one line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,0 +1,354 @@
+"""The loop: kernel → events → lifecycle → effects → kernel. It does what the lifecycle decides, and decides nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from smentry.pid1 import lifecycle, linux, process, signals
+from smentry.pid1.events import (
+    Begin,
+    Continue,
+    Exit,
+    Forward,
+    Kill,
+    Look,
+    Looked,
+    Reaped,
+    Signal,
+    Start,
+    Started,
+    StartFailed,
+    StopBegins,
+    Tell,
+    Time,
+)
+from smentry.pid1.timeline import Timeline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from smentry.pid1.events import Effect, Event
+    from smentry.pid1.stderr import Log
+
+
+def supervise(
+    program: process.Program,
+    plan: lifecycle.Plan,
+    *,
+    log: Log,
+    mask: Iterable[int] = (),
+    parent_death: int | None = None,
+    warn_on_reap: bool = False,
+) -> int:
+    """Run `program` until it and everything it started has ended, and return the exit code for smentry.
+
+    Every signal must be blocked already; `mask` is what was blocked before, and what the program gets. `parent_death`
+    is the signal to be sent when the parent dies. Never raises: a defect of smentry's own ends in a stop and code 1.
+    """
+    supervisor = Supervisor(program, plan, log, mask, warn_on_reap)
+    try:
+        supervisor.prepare(parent_death)
+        return supervisor.run()
+    except BaseException as defect:  # PID 1 must not die with its children unsaved, whatever this was
+        return supervisor.last_resort(defect)
+
+
+class Supervisor:
+    """One program and what comes of it, from the first process to the last."""
+
+    def __init__(
+        self, program: process.Program, plan: lifecycle.Plan, log: Log, mask: Iterable[int], warn_on_reap: bool
+    ) -> None:
+        self._program = program
+        self._plan = plan
+        self._log = log
+        self._mask = frozenset(mask)
+        self._timeline = Timeline(log, plan, program.label, warn_on_reap=warn_on_reap)
+        self._state = lifecycle.State()
+        self._pid = os.getpid()
+        self._is_init = self._pid == 1
+        self._ignored_children = False
+        self._terminal = False
+        self._code: int | None = None
+
+    def prepare(self, parent_death: int | None) -> None:
+        """Make sure that every child, orphan and signal comes here."""
+        parent = os.getppid()
+        self._ignored_children = signals.take_children()
+        self._plan.inherited = sum(1 << (number - 1) for number in self._mask)
+        if not self._is_init:
+            try:
+                linux.become_subreaper()
+            except OSError as error:
+                self._log.warning("subreaper", f"not PID 1 and no subreaper: orphans are not reaped ({error.strerror})")
+        if parent_death is not None:
+            linux.signal_on_parent_death(parent_death)
+            if os.getppid() != parent:  # it died before the kernel knew of our wish
+                os.kill(self._pid, parent_death)
+        try:
+            # Only where smentry itself is in the foreground: a background job does not take the terminal away.
+            self._terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+        except OSError:
+            self._terminal = False
+
+    def run(self) -> int:
+        """The whole life: begin, then wait, decide and act until it is over."""
+        self._handle(Begin())
+        while self._code is None:
+            arrival = signals.wait(self._sleep())
+            if arrival is None:
+                self._handle(Time())
+            elif arrival.number == signals.CHLD:
+                self._reap()
+            elif arrival.own:
+                self._log.debug("ignored", f"{signals.name(arrival.number)} is smentry's own affair")
+            else:
+                self._log.debug("signal", f"{signals.name(arrival.number)} came")
+                self._foreground_again(arrival.number)
+                self._handle(Signal(arrival.number))
+                self._handle_due()
+        self._timeline.left(self._code, time.monotonic(), self._survivors())
+        self._leave_foreground()
+        return self._code
+
+    def _sleep(self) -> float | None:
+        """Seconds until the next deadline; None to sleep until a signal comes: idle means idle."""
+        wake = self._state.wake
+        return None if wake == lifecycle.NEVER else wake - time.monotonic()
+
+    def _handle(self, event: Event) -> None:
+        """Decide what follows from an event, and do it, and what follows from that."""
+        self._state, effects = lifecycle.step(self._plan, self._state, event, time.monotonic())
+        for effect in effects:
+            answer = _ACTS[type(effect)](self, effect)
+            if answer is not None:
+                self._handle(answer)
+
+    def _handle_due(self) -> None:
+        """Under a storm of signals the wait never runs out of time: deadlines come all the same."""
+        if time.monotonic() >= self._state.wake:
+            self._handle(Time())
+
+    def _reap(self) -> None:
+        """Reap every child that has ended: one SIGCHLD may stand for thousands (signal(7))."""
+        ended: list[tuple[int, int]] = []
+        left = True
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+            except ChildProcessError:
+                left = False
+                break
+            if pid == 0:
+                break
+            if os.WIFSTOPPED(status):
+                self._suspended(pid, os.WSTOPSIG(status))
+            else:
+                ended.append((pid, status))
+        if ended or not left:
+            self._timeline.reaped(ended, time.monotonic())
+            self._handle(Reaped(ended, left=left))
+        self._handle_due()
+
+    # Effects. Each does one thing; what it returns is the event that answers it.
+
+    def _start(self, effect: Start) -> Event:
+        try:
+            pid = process.start(
+                self._program,
+                mask=self._mask,
+                ignore_children=self._ignored_children,
+                terminal=self._terminal,
+            )
+        except process.StartError as error:
+            self._log.error("start", str(error), code=error.code)
+            return StartFailed(error.code)
+        self._timeline.started(pid, time.monotonic())
+        return Started(pid, linux.started(pid))
+
+    def _look(self, effect: Look) -> Event:
+        main = self._state.main
+        if effect.deep:
+            processes = linux.descendants(self._pid)
+            if not effect.forward:
+                self._timeline.seen(processes.values(), time.monotonic())
+            return Looked(processes, complete=True, forward=effect.forward)
+        glance = linux.glance(main, self._program.label, self._state.main_started)
+        return Looked({main: glance}, complete=False, forward=effect.forward)
+
+    def _tell(self, effect: Tell) -> None:
+        self._send(effect)
+        self._continue_stopped(effect.processes)
+        self._timeline.told(effect.processes, effect.signal, effect.why, time.monotonic())
+
+    def _forward(self, effect: Forward) -> None:
+        self._send(effect)
+        self._timeline.forwarded(effect.processes, effect.signal)
+
+    def _send(self, effect: Tell | Forward) -> None:
+        if effect.group:
+            self._kill(-self._state.main, effect.signal)
+            return
+        for target in effect.processes:
+            self._kill(target.pid, effect.signal)
+
+    def _continue(self, effect: Continue) -> None:
+        self._continue_stopped(effect.processes)
+        self._timeline.continued(effect.processes, time.monotonic())
+
+    def _continue_stopped(self, processes: Iterable[linux.Process]) -> None:
+        for target in processes:
+            if target.state == "T":
+                self._kill(target.pid, signals.CONT)
+
+    def _kill_off(self, effect: Kill) -> None:
+        if effect.everything:
+            self._kill_everything(effect.processes)
+        else:
+            for target in effect.processes:
+                self._kill(target.pid, signals.KILL)
+        self._timeline.killed(effect.processes, effect.why, time.monotonic())
+
+    def _kill_everything(self, processes: Iterable[linux.Process]) -> None:
+        """SIGKILL all there is, so that even what forks all the time gets no child out of it."""
+        if self._is_init:
+            # kill(2): -1 spares the caller, if it is PID 1 of a namespace, and nothing else. One atomic sweep.
+            self._kill(-1, signals.KILL)
+            return
+        groups = {target.pid: target.group for target in processes}
+        for group in {self._state.main, *groups.values()}:
+            if group and (group == self._state.main or group in groups):  # never a group that is not ours
+                self._kill(-group, signals.KILL)
+        for pid in groups:
+            self._kill(pid, signals.KILL)
+
+    def _kill(self, pid: int, signal: int) -> None:
+        try:
+            os.kill(pid, signal)
+        except ProcessLookupError:
+            pass  # it ended meanwhile
+        except PermissionError:
+            self._log.warning("kill", f"may not send {signals.name(signal)} to process {pid}: it runs as another user")
+
+    def _stop_begins(self, effect: StopBegins) -> None:
+        self._timeline.stop_begins(effect.reason, time.monotonic())
+
+    def _exit(self, effect: Exit) -> None:
+        self._code = effect.code
+
+    # The terminal.
+
+    def _suspended(self, pid: int, signal: int) -> None:
+        """The main process was stopped, as by ^Z. Under a shell with job control, stop with it, so that the person
+        gets the prompt back; as PID 1, or below one, nobody would ever let smentry go on."""
+        if pid != self._state.main:
+            return
+        self._timeline.suspended(signal)
+        under_a_shell = self._terminal and os.getppid() != 1 and os.getpgrp() == self._pid != os.getsid(0)
+        if under_a_shell and not self._is_init and not self._state.reason:
+            os.kill(self._pid, signals.STOP)
+
+    def _foreground_again(self, signal: int) -> None:
+        """`fg`: the shell made smentry's group the foreground; the program's it must be."""
+        if signal == signals.CONT and self._terminal and self._state.main:
+            try:
+                os.tcsetpgrp(0, self._state.main)
+            except OSError:
+                pass
+
+    def _leave_foreground(self) -> None:
+        """Give the terminal back: the group that has it is dead, and whoever reads next would be stopped for it."""
+        if self._terminal:
+            try:
+                os.tcsetpgrp(0, os.getpgrp())
+            except OSError:
+                pass
+
+    def _survivors(self) -> list[linux.Process]:
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return []
+        return list(linux.descendants(self._pid).values())
+
+    # When smentry itself is broken.
+
+    def last_resort(self, defect: BaseException) -> int:
+        """Promise 7: say what broke, tell everybody, give them their time, kill, and leave with 1.
+
+        It leans on nothing that may be what is broken: no lifecycle, no timeline.
+        """
+        deadline = min(time.monotonic() + self._plan.grace, self._state.end_at)
+        try:
+            import traceback
+
+            where = traceback.extract_tb(defect.__traceback__)[-1]
+            text = f"{type(defect).__name__}: {defect} in {where.name}, {where.filename}:{where.lineno}"
+            self._log.error("defect", f"smentry has a defect: {text}; stopping the program")
+        except BaseException:
+            self._log.verbosity = -1
+        self._quietly(self._tell_all)
+        while time.monotonic() < deadline and self._any_left():
+            time.sleep(0.02)
+        deadline = time.monotonic() + self._plan.reserve / 2
+        while time.monotonic() < deadline and self._any_left():
+            self._quietly(self._kill_all)
+            time.sleep(0.02)
+        return 1
+
+    def _tell_all(self) -> None:
+        told = {pid for pid, _ in self._state.told}
+        for pid in self._below():
+            if pid not in told:
+                self._kill(pid, self._state.signal)
+            self._kill(pid, signals.CONT)
+
+    def _kill_all(self) -> None:
+        for pid in (-1,) if self._is_init else self._below():
+            self._kill(pid, signals.KILL)
+
+    def _below(self) -> list[int]:
+        """Every process below this one, in the simplest way there is (proc(5), /proc/PID/task/TID/children)."""
+        found: list[int] = []
+        pending = [self._pid]
+        while pending:
+            pid = pending.pop()
+            try:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                        children = [int(child) for child in file.read().split()]
+                    found += children
+                    pending += children
+            except OSError:
+                pass  # gone meanwhile, or a kernel without CONFIG_PROC_CHILDREN
+        return found or list(linux.descendants(self._pid))
+
+    def _any_left(self) -> bool:
+        """Reap what has ended; whether there are children left."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return False
+        return True
+
+    @staticmethod
+    def _quietly(act: Callable[[], None]) -> None:
+        try:
+            act()
+        except BaseException:
+            pass  # the next step of the last resort does not need it
+
+
+_ACTS: dict[type[Effect], Callable[[Supervisor, Effect], Event | None]] = {
+    Start: Supervisor._start,
+    Look: Supervisor._look,
+    Tell: Supervisor._tell,
+    Forward: Supervisor._forward,
+    Continue: Supervisor._continue,
+    Kill: Supervisor._kill_off,
+    StopBegins: Supervisor._stop_begins,
+    Exit: Supervisor._exit,
+}  # type: ignore[dict-item]  # each is called with the effect of its own key

@@ -1,0 +1,99 @@
+"""Who is told: the rules of `--scope auto`, on a picture of the processes. It neither reads /proc nor sends anything."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from smentry.pid1.linux import Process
+
+_INT, _QUIT = 1 << 1, 1 << 2
+
+
+def asks(process: Process, signal: int, inherited: int = 0) -> bool:
+    """Whether a process asked to be told `signal`: it has a handler, or blocks it to wait for it itself.
+
+    `inherited` is the mask of signals that were blocked before smentry started anything: to be born with a blocked
+    signal is no wish. An init below smentry (tini, …) catches every signal in order to hand it on, to its own child or
+    group only; it has not asked on anybody's behalf. A shell blocks signals for a moment, whenever it forks.
+    """
+    if process.init:
+        return False
+    bit = 1 << (signal - 1)
+    if process.caught & bit:
+        return True
+    return bool(process.blocked & ~inherited & bit) and not process.shell
+
+
+class Reach:
+    """Whom rule 1 came to: `asked` those who asked to be told, `passed` those who did not, and `blind`, whether
+    it would have had to look at children which the picture does not show."""
+
+    __slots__ = ("asked", "blind", "passed")
+
+    def __init__(self) -> None:
+        self.asked: list[Process] = []
+        self.passed: list[Process] = []
+        self.blind = False
+
+    @property
+    def everybody(self) -> list[Process]:
+        """All that were reached."""
+        return self.asked + self.passed
+
+
+def reach(
+    processes: dict[int, Process],
+    main: int,
+    signal: int,
+    *,
+    complete: bool = True,
+    inherited: int = 0,
+    told: Container[tuple[int, int]] = (),
+) -> Reach:
+    """Rule 1: from the main process down to everyone who asked to be told `signal`, and not past them.
+
+    `complete` says whether `processes` shows everything below the main process or only itself. `told` has the identity
+    of those who were told already: their children stay left to them, even when an interpreter that ends has given its
+    handlers up, or one that waits for signals is awake just now.
+    """
+    # /proc is not read in one moment: with pids used again, a picture may show two processes as each other's children.
+    # So whoever was visited has no children any more.
+    children: dict[int, list[Process]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process)
+    found = Reach()
+    pending = [processes[main]] if main in processes else []
+    while pending:
+        process = pending.pop()
+        takes = process.identity in told and not process.ignored & 1 << (signal - 1)
+        if takes or asks(process, signal, inherited):
+            found.asked.append(process)
+            if not complete:
+                found.blind = found.blind or process.shell
+            elif process.shell and _waits_in_foreground(process, children.get(process.pid, ())):
+                pending.extend(children.pop(process.pid))
+        else:
+            found.passed.append(process)
+            found.blind = found.blind or not complete
+            pending.extend(children.pop(process.pid, ()))
+    return found
+
+
+def _waits_in_foreground(shell: Process, children: Iterable[Process]) -> bool:
+    """Whether a shell with a trap cannot run it yet, because it waits for a child in the foreground.
+
+    A shell without job control starts a background child with INT and QUIT ignored and stdin from /dev/null (POSIX,
+    "Asynchronous lists"). Has it such children only, it sits in `wait`, runs its trap at once and hands the signal on
+    itself: a child told by both would take the second for impatience, and leave without saving.
+    """
+    return any(_in_foreground(shell, child) for child in children)
+
+
+def _in_foreground(shell: Process, child: Process) -> bool:
+    if shell.ignored & _INT or child.caught & _QUIT:
+        # Born with INT ignored the shell hands that down to every child; and a handler of the child's own for QUIT
+        # (torchrun and Java have one) hides what it was born with.
+        return not child.background
+    return not child.ignored & _QUIT

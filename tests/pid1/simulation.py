@@ -1,0 +1,307 @@
+"""A kernel of make-believe: processes, signals and a clock, so that millions of stops can be tried in minutes.
+
+It plays the supervisor's part for the lifecycle: it turns what happens into events, carries effects out, and writes down what
+the promises are about. The real supervisor and the real kernel have tests of their own.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Callable
+
+from smentry.pid1 import events, lifecycle, signals
+from smentry.pid1.linux import Process
+
+Draw = Callable[[int, int], int]
+"""An integer from a range, both ends included: Hypothesis's or random's."""
+
+SELF = 1
+STOPS = (signals.TERM, signals.INT, signals.QUIT)
+OTHERS = (signals.HUP, 10, 12, 28, signals.CONT, 34)
+
+
+class Actor:
+    """One process and what it will do."""
+
+    def __init__(self, world: World, parent: int, draw: Draw, depth: int) -> None:
+        self.pid = world.next_pid()
+        self.parent = parent
+        self.born = world.now
+        self.group = self.pid if depth == 0 or draw(0, 4) == 0 else world.actors[parent].group
+        self.shell = draw(0, 2) == 0
+        self.init = not self.shell and draw(0, 9) == 0
+        kind = draw(0, 5)  # default, default, handler, handler, ignores, waits for it with the signal blocked
+        self.handles = kind in (2, 3)
+        self.ignores = kind == 4
+        self.waits = kind == 5 and not self.shell
+        self.saves = draw(0, 40) / 4  # seconds from the signal to the end
+        self.stubborn = draw(0, 5) == 0  # has a handler, and goes on all the same
+        self.code = draw(0, 255)
+        self.immortal = draw(0, 60) == 0  # in uninterruptible sleep
+        self.stopped = draw(0, 9) == 0
+        self.forks_when_told = draw(0, 6) == 0
+        self.alive = True
+        self.zombie = False
+        self.status = 0
+        self.ends_by_itself = draw(0, 2) == 0
+        self.life = draw(0, 60) / 4
+        self.handler_after = draw(0, 12) / 4 if draw(0, 5) == 0 else 0.0
+        self.depth = depth
+
+    def mask(self, wanted: bool) -> int:
+        return sum(1 << (number - 1) for number in (*STOPS, 10)) if wanted else 0
+
+    def picture(self, world: World) -> Process:
+        ready = world.now >= self.born + self.handler_after
+        return Process(
+            self.pid,
+            parent=self.parent,
+            group=self.group,
+            started=round(self.born * 100),
+            born=self.born,
+            state="T" if self.stopped else "S",
+            name="shell" if self.shell else "program",
+            caught=self.mask(self.handles and ready),
+            ignored=self.mask(self.ignores),
+            blocked=self.mask(self.waits),
+            shell=self.shell,
+            init=self.init,
+        )
+
+
+class World:
+    """The processes below smentry, a clock, and what is to come."""
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw = draw
+        self.now = 1000.0
+        self.actors: dict[int, Actor] = {}
+        self._pids = 1
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        # What the promises are about.
+        self.told: dict[int, list[float]] = {}
+        self.killed_at: dict[int, float] = {}
+        self.steps = 0
+
+    def next_pid(self) -> int:
+        self._pids += 1
+        return self._pids
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._agenda, (when, self._order, what))
+
+    def spawn(self, parent: int, depth: int) -> Actor:
+        actor = Actor(self, parent, self.draw, depth)
+        self.actors[actor.pid] = actor
+        if actor.ends_by_itself:
+            self.at(self.now + actor.life, lambda: self.end(actor, actor.code << 8))
+        if depth < 3 and len(self.actors) < 8:
+            for _ in range(self.draw(0, 2)):
+                delay = self.draw(0, 8) / 4
+
+                def fork() -> None:
+                    if actor.alive and len(self.actors) < 12:
+                        self.spawn(actor.pid, actor.depth + 1)
+
+                if delay:
+                    self.at(self.now + delay, fork)
+                else:
+                    fork()
+        return actor
+
+    def end(self, actor: Actor, status: int) -> None:
+        """It ends; its children become orphans, which come to smentry, as does its own end if it is smentry's child."""
+        if not actor.alive:
+            return
+        actor.alive = False
+        actor.status = status
+        for other in self.actors.values():
+            if other.parent == actor.pid:
+                other.parent = SELF
+        if actor.parent == SELF:
+            actor.zombie = True
+        elif self.actors[actor.parent].shell and not any(
+            other.alive and other.parent == actor.parent for other in self.actors.values()
+        ):
+            shell = self.actors[actor.parent]
+            if self.draw(0, 2) == 0 and len(self.actors) < 12:
+                self.spawn(shell.pid, shell.depth + 1)  # its next line
+            else:
+                self.end(shell, status)
+
+    def deliver(self, pid: int, number: int) -> None:
+        actor = self.actors[pid]
+        if not actor.alive:
+            return
+        if number == signals.KILL:
+            self.killed_at.setdefault(pid, self.now)
+            if not actor.immortal:
+                self.end(actor, signals.KILL)
+        elif number == signals.CONT:
+            actor.stopped = False
+        elif number in STOPS and not actor.ignores:
+            picture = actor.picture(self)
+            if actor.waits or picture.caught:
+                if actor.forks_when_told and len(self.actors) < 12:
+                    self.spawn(actor.pid, actor.depth + 1)
+                if not actor.stubborn:
+                    self._when_running(actor, actor.saves, actor.code << 8)
+            elif not actor.immortal:
+                self._when_running(actor, 0.0, number)
+
+    def _when_running(self, actor: Actor, seconds: float, status: int) -> None:
+        """A stopped process does nothing, dying of a signal included, until it is continued (signal(7))."""
+
+        def finish() -> None:
+            if actor.stopped and actor.alive:
+                self.at(self.now + 0.5, finish)
+            else:
+                self.end(actor, status)
+
+        if seconds == 0.0 and not actor.stopped:
+            self.end(actor, status)
+        else:
+            self.at(self.now + seconds, finish)
+
+    def next_event(self) -> float:
+        return self._agenda[0][0] if self._agenda else lifecycle.NEVER
+
+    def happen(self) -> None:
+        """What is due happens."""
+        while self._agenda and self._agenda[0][0] <= self.now:
+            heapq.heappop(self._agenda)[2]()
+
+    def pictures(self) -> dict[int, Process]:
+        return {pid: actor.picture(self) for pid, actor in self.actors.items() if actor.alive}
+
+    def alive(self) -> list[Actor]:
+        return [actor for actor in self.actors.values() if actor.alive]
+
+
+class Run:
+    """One whole life of smentry in such a world."""
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw = draw
+        self.world = World(draw)
+        self.plan = lifecycle.Plan(
+            (1.2, 3.0, 12.0, 30.0, 120.0)[draw(0, 4)],
+            linger=(0.2, 2.0, 10.0)[draw(0, 2)],
+            scope=(lifecycle.AUTO, lifecycle.AUTO, lifecycle.MAIN, lifecycle.GROUP, lifecycle.ALL)[draw(0, 4)],
+            success=frozenset({143} if draw(0, 3) == 0 else ()),
+            wait_all=draw(0, 3) == 0,
+            max_runtime=draw(1, 20) / 2 if draw(0, 3) == 0 else None,
+            rewrites=({}, {}, {15: 2}, {2: 0}, {15: 10}, {10: 15})[draw(0, 5)],
+        )
+        self.lag = (0.0, self.plan.reserve / 100)[draw(0, 1)]  # what a turn of the loop takes
+        self.state = lifecycle.State()
+        self.code: int | None = None
+        self.main: Actor | None = None
+        self.main_ended_by_itself = False
+        self.stop_began: float | None = None
+        self.second_interrupt = False
+        self.interrupts = 0
+
+    def live(self, limit: int = 5000) -> Run:
+        """Run to the end; more than `limit` turns are a hang."""
+        self.handle(events.Begin())
+        for _ in range(self.draw(0, 4)):
+            number = (*STOPS, signals.TERM, *OTHERS)[self.draw(0, 9)]
+            self.world.at(self.world.now + self.draw(0, 80) / 8, lambda number=number: self.signal(number))  # type: ignore[misc]
+        # The one stop that certainly comes, for some programs never end.
+        self.world.at(self.world.now + 25, lambda: self.signal(signals.TERM if self.plan.rewrites.get(2) == 0 else 2))
+        self.world.at(self.world.now + 26, lambda: self.signal(signals.QUIT))
+        while self.code is None:
+            self.world.steps += 1
+            assert self.world.steps < limit, "a hang: the loop turns and nothing comes of it"
+            self.turn()
+        return self
+
+    def turn(self) -> None:
+        world = self.world
+        wake = min(self.state.wake, world.next_event())
+        assert wake != lifecycle.NEVER, "a hang: nothing will ever happen again"
+        world.now = max(world.now, wake) + self.lag
+        world.happen()
+        self.reap()
+        if self.code is None and world.now >= self.state.wake:
+            self.handle(events.Time())
+            assert self.code is not None or self.state.wake > world.now, "awake for nothing: the loop would spin"
+            self.reap()
+
+    def signal(self, number: int) -> None:
+        if self.code is not None:
+            return
+        before = self.state.reason
+        if number == signals.INT and self.plan.rewrites.get(2) != 0:
+            self.interrupts += 1
+            self.second_interrupt = self.second_interrupt or (self.interrupts > 1 and bool(before))
+        self.handle(events.Signal(number))
+
+    def reap(self) -> None:
+        zombies = [actor for actor in self.world.actors.values() if actor.zombie]
+        for actor in zombies:
+            actor.zombie = False
+            if actor is self.main:
+                self.main_ended_by_itself = not self.state.reason
+        left = bool(self.world.alive())
+        if zombies or not left:
+            self.handle(events.Reaped([(actor.pid, actor.status) for actor in zombies], left=left))
+
+    def handle(self, event: events.Event) -> None:
+        if self.code is not None:
+            return
+        before = self.state.copy()
+        untouched = [getattr(before, name) for name in lifecycle.State.__slots__]
+        had = self.state
+        self.state, effects = lifecycle.step(self.plan, self.state, event, self.world.now)
+        assert [getattr(had, name) for name in lifecycle.State.__slots__] == untouched, "step changed its argument"
+        for effect in effects:
+            self.act(effect)
+
+    def act(self, effect: events.Effect) -> None:
+        world = self.world
+        if isinstance(effect, events.Start):
+            if self.draw(0, 30) == 0:
+                self.handle(events.StartFailed(127))
+                return
+            self.main = world.spawn(SELF, 0)
+            self.handle(events.Started(self.main.pid, round(self.main.born * 100)))
+        elif isinstance(effect, events.Look):
+            pictures = world.pictures()
+            if not effect.deep:
+                assert self.main is not None
+                pictures = {self.main.pid: self.main.picture(world)}
+            self.handle(events.Looked(pictures, complete=effect.deep, forward=effect.forward))
+        elif isinstance(effect, events.Tell):
+            for process in effect.processes:
+                world.told.setdefault(process.pid, []).append(world.now)
+            for process in effect.processes:
+                world.deliver(process.pid, effect.signal)
+                if process.state == "T":
+                    world.deliver(process.pid, signals.CONT)
+        elif isinstance(effect, events.Forward):
+            for process in effect.processes:
+                world.deliver(process.pid, effect.signal)
+        elif isinstance(effect, events.Continue):
+            for process in effect.processes:
+                world.deliver(process.pid, signals.CONT)
+        elif isinstance(effect, events.Kill):
+            victims = list(world.alive()) if effect.everything else [world.actors[p.pid] for p in effect.processes]
+            for actor in victims:
+                world.deliver(actor.pid, signals.KILL)
+        elif isinstance(effect, events.StopBegins):
+            self.stop_began = world.now
+        elif isinstance(effect, events.Exit):
+            self.code = effect.code
+
+
+def expected_code(run: Run) -> int:
+    """The exit code that the documentation promises, worked out from what became of the main process."""
+    if run.main is None:
+        return 127
+    status = run.main.status if not run.main.alive else signals.KILL
+    code = 128 + status if 0 < status < 128 else status >> 8
+    return 0 if code in run.plan.success else code

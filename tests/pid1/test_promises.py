@@ -1,0 +1,195 @@
+"""The promises of the design, on random programs, signals and moments, with a simulated clock.
+
+`SMENTRY_TEST_EXAMPLES` is how many lives each promise is tried on (default 150), `SMENTRY_FUZZ_STEPS` how many steps the
+endless test takes (default 3000), `SMENTRY_SEED` where it begins.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from smentry.pid1 import events, lifecycle, signals
+from smentry.pid1.linux import Process
+from tests.pid1.simulation import Run, expected_code
+
+EXAMPLES = int(os.environ.get("SMENTRY_TEST_EXAMPLES", "150"))
+STEPS = int(os.environ.get("SMENTRY_FUZZ_STEPS", "3000"))
+
+lives = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False, database=None
+)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    return Run(lambda low, high: draw(st.integers(low, high))).live()
+
+
+def exits_before_the_stop_timeout(run: Run) -> None:
+    if run.stop_began is not None:
+        assert run.world.now < run.stop_began + run.plan.stop_timeout
+
+
+def leaves_nothing_alive(run: Run) -> None:
+    assert all(actor.immortal for actor in run.world.alive())
+
+
+def tells_nobody_twice(run: Run) -> None:
+    assert {pid: times for pid, times in run.world.told.items() if len(times) > 1} == {}
+
+
+def exits_with_the_documented_code(run: Run) -> None:
+    assert run.code == expected_code(run)
+
+
+def kills_nobody_who_asked_before_the_end_of_its_time(run: Run) -> None:
+    if run.stop_began is None or run.second_interrupt:
+        return
+    if run.main_ended_by_itself and not run.plan.wait_all:
+        return  # then everybody has the linger time
+    for pid, when in run.world.killed_at.items():
+        actor = run.world.actors[pid]
+        asked = actor.waits or (actor.handles and not actor.handler_after)
+        if asked and not actor.init:
+            assert when >= run.stop_began + run.plan.grace
+
+
+def leaves_no_zombie_after_a_turn(run: Run) -> None:
+    assert not any(actor.zombie for actor in run.world.actors.values())
+
+
+PROMISES = (
+    exits_before_the_stop_timeout,
+    leaves_nothing_alive,
+    tells_nobody_twice,
+    exits_with_the_documented_code,
+    kills_nobody_who_asked_before_the_end_of_its_time,
+    leaves_no_zombie_after_a_turn,
+)
+
+
+@lives
+@given(runs())
+def test_1_smentry_exits_before_the_stop_timeout(run: Run) -> None:
+    exits_before_the_stop_timeout(run)
+
+
+@lives
+@given(runs())
+def test_2_nothing_it_started_is_alive_when_it_exits(run: Run) -> None:
+    leaves_nothing_alive(run)
+
+
+@lives
+@given(runs())
+def test_3_no_process_is_told_twice_by_one_stop(run: Run) -> None:
+    tells_nobody_twice(run)
+
+
+@lives
+@given(runs())
+def test_5_the_exit_code_is_as_documented_in_every_path(run: Run) -> None:
+    exits_with_the_documented_code(run)
+
+
+@lives
+@given(runs())
+def test_6_no_zombie_outlives_the_next_turn(run: Run) -> None:
+    leaves_no_zombie_after_a_turn(run)
+
+
+@lives
+@given(runs())
+def test_who_asked_to_be_told_has_all_of_the_programs_time(run: Run) -> None:
+    kills_nobody_who_asked_before_the_end_of_its_time(run)
+
+
+def any_event(draw: random.Random, known: list[int], phase: str) -> events.Event:
+    """An event that need not make sense: the lifecycle must stand what the kernel would never say."""
+    pid = draw.choice([*known, draw.randint(2, 9)])
+    kind = draw.randrange(8)
+    if kind == 0:
+        return events.Signal(draw.choice([1, 2, 2, 3, 10, 15, 17, 28, 40]))
+    if kind == 1:
+        return events.Reaped([(pid, draw.choice([0, 9, 15, 256, 65280]))], left=draw.random() < 0.9)
+    if kind in (2, 3):
+        processes = {
+            number: Process(
+                number,
+                parent=draw.choice([1, *known]),
+                group=draw.choice(known or [0]),
+                started=draw.randint(0, 3),
+                caught=draw.choice([0, -1]),
+                blocked=draw.choice([0, -1]),
+                state=draw.choice("SRTD"),
+                shell=draw.random() < 0.3,
+                born=draw.uniform(0, 300),
+            )
+            for number in draw.sample(range(2, 12), draw.randrange(6))
+        }
+        return events.Looked(processes, complete=draw.random() < 0.7, forward=10 if phase == lifecycle.RUNNING else draw.choice([0, 0, 0, 10, 15]))
+    if kind == 4:
+        return events.Started(pid, 0)
+    if kind == 5:
+        return events.StartFailed(126)
+    return events.Time() if kind == 6 else events.Begin()
+
+
+def test_fuzz_any_sequence_of_events_ends_in_time_and_never_raises() -> None:
+    seed = int(os.environ.get("SMENTRY_SEED", str(random.randrange(2**32))))
+    print(f"SMENTRY_SEED={seed}")
+    steps = 0
+    started = time.monotonic()
+    while steps < STEPS:
+        draw = random.Random(seed)
+        if seed % 2:
+            run = Run(draw.randint).live()
+            for promise in PROMISES:
+                promise(run)
+            steps += run.world.steps
+        else:
+            steps += nonsense(draw)
+        seed += 1
+    print(f"{steps} steps in {time.monotonic() - started:.1f} s; the last seed was {seed - 1}")
+
+
+def nonsense(draw: random.Random) -> int:
+    """Events at random until it ends: at the latest by its own deadline, once a stop has begun."""
+    plan = lifecycle.Plan(
+        draw.choice([1.2, 10.0, 120.0]),
+        scope=draw.choice([lifecycle.AUTO, lifecycle.MAIN, lifecycle.GROUP, lifecycle.ALL]),
+        wait_all=draw.random() < 0.3,
+        max_runtime=draw.choice([None, 5.0]),
+    )
+    state = lifecycle.State()
+    now, stop, steps = 100.0, None, 0
+    told: set[tuple[int, int]] = set()
+    pending: list[events.Event] = [events.Begin(), events.Started(2, 0)]
+    while state.phase != lifecycle.DONE:
+        steps += 1
+        assert steps < 20_000
+        if stop is not None and now >= state.wake:
+            event: events.Event = events.Time()
+        else:
+            event = pending.pop(0) if pending else any_event(draw, [2, 3, 4], state.phase)
+        state, effects = lifecycle.step(plan, state, event, now)
+        for effect in effects:
+            if isinstance(effect, events.StopBegins):
+                stop = now if stop is None else stop
+            elif isinstance(effect, events.Tell):
+                identities = {process.identity for process in effect.processes}
+                assert not identities & told, "told twice"
+                told |= identities
+            elif isinstance(effect, events.Exit):
+                assert 0 <= effect.code <= 255
+                assert stop is None or now < stop + plan.stop_timeout
+        now += draw.choice([0.0, 0.001, plan.reserve / 10])
+        now = min(now + draw.choice([0.0, 0.0, 3.0]), max(now, state.wake))
+        if steps == 200 and stop is None and state.phase == lifecycle.RUNNING:
+            pending.append(events.Signal(signals.TERM))
+    return steps
