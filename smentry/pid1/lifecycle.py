@@ -48,7 +48,8 @@ NEVER = float("inf")
 class Plan:
     """What was asked for: who is told, and how the time of a stop is shared out. It does not change.
 
-    `stop_timeout` is how long the platform waits before SIGKILL, `linger` what is given to processes that asked for
+    `stop_timeout` is how long the platform waits before SIGKILL, `reserve` what of it is kept for the kill, so that
+    `grace` is the program's; `linger` what is given to processes that asked for
     nothing, `max_runtime` (None: no limit) when a stop is requested without a signal; all in seconds. `rewrites` maps
     a signal to the one to pass on, or to 0. `inherited` is the mask of signals blocked before anything was started.
     """
@@ -61,6 +62,7 @@ class Plan:
     def __init__(
         self,
         stop_timeout: float = 120.0,
+        reserve: float = 5.0,
         *,
         linger: float = 10.0,
         scope: str = AUTO,
@@ -72,8 +74,8 @@ class Plan:
         inherited: int = 0,
     ) -> None:
         self.stop_timeout = stop_timeout
-        self.reserve = min(5.0, stop_timeout / 10)
-        self.grace = stop_timeout - self.reserve
+        self.reserve = reserve
+        self.grace = stop_timeout - reserve
         self.linger = linger
         self.scope = scope
         self.stop_signals = stop_signals
@@ -259,7 +261,7 @@ def _looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]
         return _forward(plan, state, event, now)
     state.look_at = now + LOOK_AGAIN
     if now >= state.most_at and event.complete:
-        state.most_at = NEVER
+        state.most_at = state.linger_at = NEVER
         return _tell(state, _untold(state, event), "nearly all of the time is used", now)
     if not state.main:
         return _after_main(plan, state, event, now)
@@ -287,15 +289,18 @@ def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
     )
     if found.blind:
         return [Look(deep=True)]
-    if found.asked or state.told:
+    if state.told or not all(process.shell for process in found.asked):
         effects = _tell(state, _untold(state, event, found.asked), "it asked for it", now)
+    elif found.asked:  # and the shells cannot run their traps before the others have ended
+        effects = _tell(state, found.everybody, "nobody but a shell asked for it", now)
     else:
         effects = _tell(state, found.everybody, "nobody asked for it", now)
     if not event.complete:
         # The one that matters has been told, at once. Now there is time to see who else is there.
         return [*effects, Look(deep=True)]
     effects += _stopped(found.everybody)
-    if any(process.identity in state.told for process in event.processes.values()):
+    # A shell that was told does not count: it may wait for just those who come next.
+    if any(process.identity in state.told and not process.shell for process in event.processes.values()):
         state.linger_at = NEVER
     elif state.linger_at == NEVER:
         state.linger_at = now + plan.linger

@@ -102,7 +102,7 @@ class World:
                 delay = self.draw(0, 8) / 4
 
                 def fork() -> None:
-                    if actor.alive and len(self.actors) < 12:
+                    if actor.alive and actor.pid not in self.killed_at and len(self.actors) < 12:
                         self.spawn(actor.pid, actor.depth + 1)
 
                 if delay:
@@ -126,7 +126,9 @@ class World:
             other.alive and other.parent == actor.parent for other in self.actors.values()
         ):
             shell = self.actors[actor.parent]
-            if self.draw(0, 2) == 0 and len(self.actors) < 12:
+            if shell.pid in self.killed_at:
+                pass  # in uninterruptible sleep, with its death pending: it runs nothing any more
+            elif self.draw(0, 2) == 0 and len(self.actors) < 12:
                 self.spawn(shell.pid, shell.depth + 1)  # its next line
             else:
                 self.end(shell, status)
@@ -186,8 +188,10 @@ class Run:
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
         self.world = World(draw)
+        stop_timeout = (1.2, 3.0, 12.0, 30.0, 120.0)[draw(0, 4)]
         self.plan = lifecycle.Plan(
-            (1.2, 3.0, 12.0, 30.0, 120.0)[draw(0, 4)],
+            stop_timeout,
+            min(5.0, stop_timeout / 10),
             linger=(0.2, 2.0, 10.0)[draw(0, 2)],
             scope=(lifecycle.AUTO, lifecycle.AUTO, lifecycle.MAIN, lifecycle.GROUP, lifecycle.ALL)[draw(0, 4)],
             success=frozenset({143} if draw(0, 3) == 0 else ()),

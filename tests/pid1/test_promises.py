@@ -160,8 +160,10 @@ def test_fuzz_any_sequence_of_events_ends_in_time_and_never_raises() -> None:
 
 def nonsense(draw: random.Random) -> int:
     """Events at random until it ends: at the latest by its own deadline, once a stop has begun."""
+    stop_timeout = draw.choice([1.2, 10.0, 120.0])
     plan = lifecycle.Plan(
-        draw.choice([1.2, 10.0, 120.0]),
+        stop_timeout,
+        min(5.0, stop_timeout / 10),
         scope=draw.choice([lifecycle.AUTO, lifecycle.MAIN, lifecycle.GROUP, lifecycle.ALL]),
         wait_all=draw.random() < 0.3,
         max_runtime=draw.choice([None, 5.0]),
