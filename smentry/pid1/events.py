@@ -100,14 +100,15 @@ class Tell:
 
 
 class Forward:
-    """Pass a signal on that is no stop."""
+    """Pass a signal on that is no stop. `again`: should it come again soon, it may go the same way without a look."""
 
-    __slots__ = ("group", "processes", "signal")
+    __slots__ = ("again", "group", "processes", "signal")
 
-    def __init__(self, processes: list[Process], signal: int, *, group: bool = False) -> None:
+    def __init__(self, processes: list[Process], signal: int, *, group: bool = False, again: bool = False) -> None:
         self.processes = processes
         self.signal = signal
         self.group = group
+        self.again = again
 
 
 class Continue:

@@ -248,12 +248,14 @@ def _forward(plan: Plan, state: State, event: Looked, now: float) -> list[Effect
         return [Forward(_members(state, event), event.forward, group=True)]
     if plan.scope == MAIN:
         return [Forward([main], event.forward)]
-    found = targets.reach(
-        event.processes, state.main, event.forward, complete=event.complete, inherited=plan.inherited
-    )
+    found = targets.reach(event.processes, state.main, event.forward, complete=event.complete, inherited=plan.inherited)
     if found.blind:
         return [Look(deep=True, forward=event.forward)]
-    return [Forward(found.asked or [main], event.forward)]
+    number = event.forward
+    again = found.asked == [main] and not (
+        number in plan.stop_signals or number in plan.rewrites or number in signals.PERHAPS_OWN
+    )
+    return [Forward(found.asked or [main], number, again=again)]
 
 
 def _looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
@@ -289,10 +291,11 @@ def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
     )
     if found.blind:
         return [Look(deep=True)]
-    if state.told or not all(process.shell for process in found.asked):
+    first = not state.told
+    if found.asked or not first:
         effects = _tell(state, _untold(state, event, found.asked), "it asked for it", now)
-    elif found.asked:  # and the shells cannot run their traps before the others have ended
-        effects = _tell(state, found.everybody, "nobody but a shell asked for it", now)
+        if first:  # such a shell cannot run its trap before these have ended
+            effects += _tell(state, found.holding, "a shell that asked for it waits for it", now)
     else:
         effects = _tell(state, found.everybody, "nobody asked for it", now)
     if not event.complete:
@@ -320,19 +323,24 @@ def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
 def _after_main(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
     """Rule 5: everything that was there when the main process went is told; who did not ask is given `linger`.
 
-    What a told process starts to save with is left to it, until nearly all of the time is used.
+    What is below one that asked is left to it, and so is what a told process starts to save with, until nearly all
+    of the time is used.
     """
     since = max(state.gone_at or now, state.began or now)
-    left = [process for process in _untold(state, event) if process.born <= since]
+    found = targets.reach(event.processes, 0, state.signal, inherited=plan.inherited, told=state.told)
+    left = [process for process in _untold(state, event, found.everybody) if process.born <= since]
     effects = _tell(state, left, "the main process has gone", now)
     told = [process for process in event.processes.values() if process.identity in state.told]
     effects += _stopped(told)
-    overdue = [
-        process
-        for process in told
-        if now >= max(since, state.told[process.identity]) + plan.linger
-        and not targets.asks(process, state.signal, plan.inherited)
-    ]
+    overdue = []
+    for process in told:
+        until = max(since, state.told[process.identity]) + plan.linger
+        if targets.asks(process, state.signal, plan.inherited):
+            continue
+        if now >= until:
+            overdue.append(process)
+        else:
+            state.look_at = min(state.look_at, until)
     if overdue:
         effects.append(Kill(overdue, f"told {plan.linger:g} s ago, and has no handler", everything=False))
     return effects

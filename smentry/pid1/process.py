@@ -82,9 +82,7 @@ def start(program: Program, *, mask: Iterable[int], ignore_children: bool, termi
     return pid
 
 
-def _become(
-    program: Program, mask: Iterable[int], ignore_children: bool, terminal: bool, report: int
-) -> NoReturn:
+def _become(program: Program, mask: Iterable[int], ignore_children: bool, terminal: bool, report: int) -> NoReturn:
     """In the child: turn into the program. The pipe closes by itself at exec, or carries what went wrong."""
     step = "group"
     try:

@@ -8,6 +8,7 @@ from posix import getpid as _pid
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from signal import struct_siginfo
 
 HUP, INT, QUIT, KILL, PIPE, TERM = 1, 2, 3, 9, 13, 15
 CHLD = int(_signal.SIGCHLD)
@@ -19,6 +20,9 @@ RTMIN, RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 
 EVERY = frozenset(int(signal) for signal in _signal.valid_signals())
 """Every signal that can be sent, KILL and STOP included."""
+
+PERHAPS_OWN = frozenset((CHLD, CONT, PIPE, TTIN, TTOU, XCPU, XFSZ))
+"""Signals that may be about smentry itself, so that each has to be looked at."""
 
 _ALIASES = ("SIGCLD", "SIGPOLL", "SIGIOT", "SIGRTMIN", "SIGRTMAX")
 _NAMES: dict[int, str] = {
@@ -88,30 +92,10 @@ def hand_down(mask: Iterable[int], *, ignore_children: bool) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-class Arrival:
-    """A signal that has come: its `number`, and whether it is smentry's `own` affair, not to be passed on."""
-
-    __slots__ = ("number", "own")
-
-    def __init__(self, number: int, own: bool) -> None:
-        self.number = number
-        self.own = own
-
-
-def wait(seconds: float | None) -> Arrival | None:
-    """Sleep until a signal comes, or for `seconds`: None. Every signal must be blocked (sigwaitinfo(2))."""
-    if seconds is None:
-        info = _signal.sigwaitinfo(EVERY)
-    else:
-        arrived = _signal.sigtimedwait(EVERY, max(0.0, seconds))
-        if arrived is None:
-            return None
-        info = arrived
-    number = info.si_signo
-    if number == CHLD:
-        return Arrival(number, own=True)
+def concerns_smentry_alone(info: struct_siginfo) -> bool:
+    """Whether a signal that came is smentry's own affair, and not to be passed on."""
     if info.si_code > 0:  # by the kernel, sigaction(2)
         # The terminal's job control and the limits of this process are about smentry; ^C and a resized window are not.
-        return Arrival(number, own=number in (TTIN, TTOU, XCPU))
+        return info.si_signo in (TTIN, TTOU, XCPU)
     # One's own write to a closed pipe or a full file raises the signal too (write(2), EPIPE and EFBIG).
-    return Arrival(number, own=info.si_pid == _pid())
+    return bool(info.si_pid == _pid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -94,7 +95,10 @@ class Log:
             written = os.write(self._descriptor, line)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EFBIG):
+                # Each such write raises a signal too (write(2)); one that is said at every signal would never end.
+                self._descriptor, self._shared = -1, False
             return True  # closed, or a full disk: there is nobody to tell
         if written < len(line):
             self._waiting[0] = line[written:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # `signal` itself loads `enum`
 import os
 import time
 
@@ -28,6 +29,7 @@ from smentry.pid1.timeline import Timeline
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from signal import struct_siginfo
 
     from smentry.pid1.events import Effect, Event
     from smentry.pid1.stderr import Log
@@ -41,8 +43,9 @@ def supervise(
     mask: Iterable[int] = (),
     parent_death: int | None = None,
     warn_on_reap: bool = False,
-) -> int:
-    """Run `program` until it and everything it started has ended, and return the exit code for smentry.
+) -> tuple[int, str]:
+    """Run `program` until it and everything it started has ended; return smentry's exit code, and why the program
+    could not be started, empty where it could.
 
     Every signal must be blocked already; `mask` is what was blocked before, and what the program gets. `parent_death`
     is the signal to be sent when the parent dies. Never raises: a defect of smentry's own ends in a stop and code 1.
@@ -50,9 +53,10 @@ def supervise(
     supervisor = Supervisor(program, plan, log, mask, warn_on_reap)
     try:
         supervisor.prepare(parent_death)
-        return supervisor.run()
+        code = supervisor.run()
     except BaseException as defect:  # PID 1 must not die with its children unsaved, whatever this was
-        return supervisor.last_resort(defect)
+        code = supervisor.last_resort(defect)
+    return code, supervisor.refusal
 
 
 class Supervisor:
@@ -71,7 +75,9 @@ class Supervisor:
         self._is_init = self._pid == 1
         self._ignored_children = False
         self._terminal = False
+        self._straight: dict[int, tuple[int, float]] = {}  # signal → the process it went to, and until when that holds
         self._code: int | None = None
+        self.refusal = ""
 
     def prepare(self, parent_death: int | None) -> None:
         """Make sure that every child, orphan and signal comes here."""
@@ -97,26 +103,47 @@ class Supervisor:
         """The whole life: begin, then wait, decide and act until it is over."""
         self._handle(Begin())
         while self._code is None:
-            arrival = signals.wait(self._sleep())
-            if arrival is None:
+            info = self._next(self._state.wake)
+            if info is not None:
+                self._take(info)
+            if time.monotonic() >= self._state.wake:
+                # Under a storm of signals the wait never runs out of time: deadlines come all the same.
                 self._handle(Time())
-            elif arrival.number == signals.CHLD:
-                self._reap()
-            elif arrival.own:
-                self._log.debug("ignored", f"{signals.name(arrival.number)} is smentry's own affair")
-            else:
-                self._log.debug("signal", f"{signals.name(arrival.number)} came")
-                self._foreground_again(arrival.number)
-                self._handle(Signal(arrival.number))
-                self._handle_due()
         self._timeline.left(self._code, time.monotonic(), self._survivors())
         self._leave_foreground()
         return self._code
 
-    def _sleep(self) -> float | None:
-        """Seconds until the next deadline; None to sleep until a signal comes: idle means idle."""
-        wake = self._state.wake
-        return None if wake == lifecycle.NEVER else wake - time.monotonic()
+    def _next(self, wake: float) -> struct_siginfo | None:
+        """Sleep until a signal comes that needs a decision, or until `wake`: None. Idle means idle: no other timer.
+
+        A signal that came a moment ago goes the same way again, from here: to read /proc for it first takes longer than
+        all the rest, and so does each line more between the wait and the kill.
+        """
+        every, straight, clock, kill = signals.EVERY, self._straight, time.monotonic, os.kill
+        wait, wait_until, never = _signal.sigwaitinfo, _signal.sigtimedwait, wake == lifecycle.NEVER
+        while True:
+            info: struct_siginfo | None = wait(every) if never else wait_until(every, max(0.0, wake - clock()))
+            if info is None or info[0] not in straight:
+                return info
+            pid, until = straight[info[0]]
+            if clock() >= min(until, wake):
+                return info
+            try:
+                kill(pid, info[0])
+            except PermissionError:  # it has become another user
+                del straight[info[0]]
+
+    def _take(self, info: struct_siginfo) -> None:
+        """A signal has come: reap, or decide what follows from it."""
+        number = info.si_signo
+        if number == signals.CHLD:
+            self._reap()
+        elif signals.concerns_smentry_alone(info):
+            self._log.debug("ignored", f"{signals.name(number)} is smentry's own affair")
+        else:
+            self._log.debug("signal", f"{signals.name(number)} came")
+            self._foreground_again(number)
+            self._handle(Signal(number))
 
     def _handle(self, event: Event) -> None:
         """Decide what follows from an event, and do it, and what follows from that."""
@@ -125,11 +152,6 @@ class Supervisor:
             answer = _ACTS[type(effect)](self, effect)
             if answer is not None:
                 self._handle(answer)
-
-    def _handle_due(self) -> None:
-        """Under a storm of signals the wait never runs out of time: deadlines come all the same."""
-        if time.monotonic() >= self._state.wake:
-            self._handle(Time())
 
     def _reap(self) -> None:
         """Reap every child that has ended: one SIGCHLD may stand for thousands (signal(7))."""
@@ -148,9 +170,9 @@ class Supervisor:
             else:
                 ended.append((pid, status))
         if ended or not left:
+            self._straight.clear()
             self._timeline.reaped(ended, time.monotonic())
             self._handle(Reaped(ended, left=left))
-        self._handle_due()
 
     # Effects. Each does one thing; what it returns is the event that answers it.
 
@@ -163,7 +185,8 @@ class Supervisor:
                 terminal=self._terminal,
             )
         except process.StartError as error:
-            self._log.error("start", str(error), code=error.code)
+            self.refusal = str(error)
+            self._log.error("start", self.refusal, code=error.code)
             return StartFailed(error.code)
         self._timeline.started(pid, time.monotonic())
         return Started(pid, linux.started(pid))
@@ -185,6 +208,8 @@ class Supervisor:
 
     def _forward(self, effect: Forward) -> None:
         self._send(effect)
+        if effect.again:
+            self._straight[effect.signal] = (effect.processes[0].pid, time.monotonic() + lifecycle.LOOK_AGAIN)
         self._timeline.forwarded(effect.processes, effect.signal)
 
     def _send(self, effect: Tell | Forward) -> None:
@@ -342,7 +367,7 @@ class Supervisor:
             pass  # the next step of the last resort does not need it
 
 
-_ACTS: dict[type[Effect], Callable[[Supervisor, Effect], Event | None]] = {
+_ACTS: dict[type, Callable[..., Event | None]] = {
     Start: Supervisor._start,
     Look: Supervisor._look,
     Tell: Supervisor._tell,
@@ -351,4 +376,4 @@ _ACTS: dict[type[Effect], Callable[[Supervisor, Effect], Event | None]] = {
     Kill: Supervisor._kill_off,
     StopBegins: Supervisor._stop_begins,
     Exit: Supervisor._exit,
-}  # type: ignore[dict-item]  # each is called with the effect of its own key
+}

@@ -27,14 +27,16 @@ def asks(process: Process, signal: int, inherited: int = 0) -> bool:
 
 
 class Reach:
-    """Whom rule 1 came to: `asked` those who asked to be told, `passed` those who did not, and `blind`, whether
-    it would have had to look at children which the picture does not show."""
+    """Whom rule 1 came to: `asked` those who asked to be told, `passed` those who did not, `holding` those of these
+    for whom a shell with a trap waits while nobody below it asked, and `blind`, whether it would have had to look at
+    children which the picture does not show."""
 
-    __slots__ = ("asked", "blind", "passed")
+    __slots__ = ("asked", "blind", "holding", "passed")
 
     def __init__(self) -> None:
         self.asked: list[Process] = []
         self.passed: list[Process] = []
+        self.holding: list[Process] = []
         self.blind = False
 
     @property
@@ -54,30 +56,43 @@ def reach(
 ) -> Reach:
     """Rule 1: from the main process down to everyone who asked to be told `signal`, and not past them.
 
-    `complete` says whether `processes` shows everything below the main process or only itself. `told` has the identity
-    of those who were told already: their children stay left to them, even when an interpreter that ends has given its
-    handlers up, or one that waits for signals is awake just now.
+    `main` 0: from everything that has no parent in the picture. `complete` says whether `processes` shows everything
+    below the main process or only itself. `told` has the identity of those who were told already: their children stay
+    left to them, even when an interpreter that ends has given its handlers up, or one that waits for signals is awake
+    just now.
     """
     # /proc is not read in one moment: with pids used again, a picture may show two processes as each other's children.
-    # So whoever was visited has no children any more.
+    # From the main process on that is a circle only if it is its own descendant.
     children: dict[int, list[Process]] = {}
     for process in processes.values():
-        children.setdefault(process.parent, []).append(process)
+        if process.pid != main:
+            children.setdefault(process.parent, []).append(process)
     found = Reach()
-    pending = [processes[main]] if main in processes else []
+    waiting: dict[int, list[Process]] = {}  # shells with a trap that cannot run it yet: those they wait for
+    satisfied: set[int] = set()  # shells of these with somebody below who asked
+    roots = [main] if main else [pid for pid, process in processes.items() if process.parent not in processes]
+    pending = [(processes[pid], 0) for pid in roots if pid in processes]
     while pending:
-        process = pending.pop()
+        process, shell = pending.pop()
+        below = children.get(process.pid, ())
         takes = process.identity in told and not process.ignored & 1 << (signal - 1)
         if takes or asks(process, signal, inherited):
             found.asked.append(process)
+            satisfied.add(shell)
             if not complete:
                 found.blind = found.blind or process.shell
-            elif process.shell and _waits_in_foreground(process, children.get(process.pid, ())):
-                pending.extend(children.pop(process.pid))
+            elif process.shell and _waits_in_foreground(process, below):
+                waiting[process.pid] = []
+                pending.extend((child, process.pid) for child in below)
         else:
             found.passed.append(process)
+            if shell:
+                waiting[shell].append(process)
             found.blind = found.blind or not complete
-            pending.extend(children.pop(process.pid, ()))
+            pending.extend((child, shell) for child in below)
+    for shell, held in waiting.items():
+        if shell not in satisfied:
+            found.holding += held
     return found
 
 
@@ -96,4 +111,5 @@ def _in_foreground(shell: Process, child: Process) -> bool:
         # Born with INT ignored the shell hands that down to every child; and a handler of the child's own for QUIT
         # (torchrun and Java have one) hides what it was born with.
         return not child.background
-    return not child.ignored & _QUIT
+    # bash, zsh and busybox ignore QUIT themselves, wherever they run.
+    return not child.ignored & (_INT if child.shell else _QUIT)

@@ -1,0 +1,416 @@
+"""The options, and what flags, variables and the YAML file say about them. It does not know what a job is."""
+
+from __future__ import annotations
+
+import os
+
+from smentry.errors import RefusedError
+from smentry.pid1 import signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from smentry.yamlfile import Entry
+
+DEFAULT_FILE = "/etc/smentry.yaml"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+LONGEST = 366 * 86400.0
+"""Seconds of the longest duration: a longer one is a slip of the pen, and overflows the kernel's timers."""
+
+_SHELL_WORDS = frozenset(("&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"))
+
+
+# -- what a value may look like --------------------------------------------------------------------
+
+
+def duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `2m`, `1h`, `1.5s` or `500ms`. Raises ValueError."""
+    word = text.strip().lower()
+    unit = next(unit for unit in _UNITS if word.endswith(unit))
+    digits = word[: len(word) - len(unit)].rstrip()
+    whole, _, part = digits.partition(".")
+    if not (whole.isascii() and whole.isdigit()) or (part and not (part.isascii() and part.isdigit())):
+        raise ValueError(f"expected a time such as 90, 90s, 2m, 1h or 500ms, got {text!r}")
+    seconds = float(digits) * _UNITS[unit]
+    if seconds > LONGEST:
+        raise ValueError(f"expected a time of at most 366 days, got {text!r}")
+    return seconds
+
+
+def words(text: str) -> list[str]:
+    """The words of a command as a shell would split them. Raises ValueError."""
+    if any(mark in text for mark in "'\"\\"):
+        import shlex
+
+        try:
+            found = shlex.split(text)
+        except ValueError as error:
+            raise ValueError(f"expected a command, got {text!r}: {str(error).lower()}") from None
+    else:
+        found = text.replace("\t", " ").replace("\n", " ").replace("\r", " ").split(" ")
+        found = [word for word in found if word]
+    if not found or not found[0]:
+        raise ValueError(f"expected a command, got {text!r}")
+    return found
+
+
+def _truth(text: str) -> bool:
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"expected true or false, got {text!r}")
+
+
+def _count(text: str) -> int:
+    word = text.strip().lower()
+    if word.isascii() and word.isdigit() and len(word) == 1:
+        return int(word)
+    if word in ("true", "false"):
+        return int(word == "true")
+    raise ValueError(f"expected a number from 0 to 9, got {text!r}")
+
+
+def _code(text: str) -> int:
+    word = text.strip()
+    if word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255:
+        return int(word)
+    raise ValueError(f"expected an exit code from 0 to 255, got {text!r}")
+
+
+def _caught(text: str) -> int:
+    found = signals.number(text)
+    if found in (signals.KILL, signals.STOP):
+        raise ValueError(f"expected a signal that can be caught, got {text!r}")  # signal(7)
+    if found == signals.CHLD:
+        raise ValueError(f"expected a signal other than CHLD, which is how children are reaped, got {text!r}")
+    return found
+
+
+def _rewrite(text: str) -> tuple[int, int]:
+    start, colon, target = text.partition(":")
+    if not (colon and start.strip() and target.strip()):
+        raise ValueError(f"expected FROM:TO, such as TERM:INT or USR1:0, got {text!r}")
+    return _caught(start), 0 if target.strip() == "0" else signals.number(target)
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _script(text: str) -> str:
+    channel, slash, path = text.partition("/")
+    if not (channel and slash and path.strip("/")):
+        raise ValueError(f"expected CHANNEL/PATH, such as code/train.py, got {text!r}")
+    if channel in (".", "..") or path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"expected CHANNEL/PATH with a path inside the channel and no '..', got {text!r}")
+    return text
+
+
+def _user(text: str) -> str:
+    user, colon, group = text.partition(":")
+    if not user.strip() or (colon and not group.strip()):
+        raise ValueError(f"expected USER or USER:GROUP, names or numbers, got {text!r}")
+    return text
+
+
+def _above_zero(text: str) -> float:
+    seconds = duration(text)
+    if seconds <= 0:
+        raise ValueError(f"expected a time above 0, got {text!r}")
+    return seconds
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.strip() in allowed:
+            return text.strip()
+        raise ValueError(f"expected {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
+
+    return read
+
+
+# -- the options -----------------------------------------------------------------------------------
+
+FLAG, COUNT, VALUE, COMMAND, LIST = "flag", "count", "value", "command", "list"
+
+
+class Option:
+    """One row of the table. `letters` maps each short option to the value it stands for, or to None."""
+
+    __slots__ = ("attribute", "default", "help", "kind", "letters", "metavar", "name", "read")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        read: Callable[[str], Any],
+        help: str,
+        metavar: str = "",
+        letters: Mapping[str, str | None] | None = None,
+        default: Any = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.read = read
+        self.help = help
+        self.metavar = metavar
+        self.letters = letters or {}
+        self.default = default
+        self.attribute = name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, such as SMENTRY_STOP_TIMEOUT."""
+        return "SMENTRY_" + self.attribute.upper()
+
+    @property
+    def takes_value(self) -> bool:
+        """Whether the flag is followed by a value."""
+        return self.kind not in (FLAG, COUNT)
+
+
+_SCOPES = ("auto", "main", "group", "all")
+OPTIONS = (
+    Option("script", VALUE, _script, "run this file of that channel", "CHANNEL/PATH"),
+    Option("train", COMMAND, words, "the program for train", "CMD"),
+    Option("serve", COMMAND, words, "the program for serve", "CMD"),
+    Option("stop-timeout", VALUE, _above_zero, "when SIGKILL comes (120s; 30s for serve)", "DUR"),
+    Option("max-runtime", VALUE, _above_zero, "stop by itself after so long", "DUR"),
+    Option("linger", VALUE, duration, "time for what is left at the end (10s)", "DUR", default=10.0),
+    Option(
+        "scope", VALUE, _choice(*_SCOPES), "auto|main|group|all; -c: main, -g: group", "WHO",
+        {"c": "main", "g": "group"}, "auto",
+    ),
+    Option("stop-signals", LIST, _caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
+    Option("rewrite", LIST, _rewrite, "pass TO on for FROM; FROM:0 drops it", "FROM:TO", {"r": None}, ()),
+    Option("success", LIST, _code, "exit 0 when the program exits CODE", "CODE", {"e": None}, ()),
+    Option("parent-death", VALUE, signals.number, "get SIGNAL when the parent dies", "SIGNAL", {"p": None}),
+    Option("wait-all", FLAG, _truth, "end with the last process, not the main one", default=False),
+    Option("user", VALUE, _user, "run the program as that user", "USER[:GROUP]"),
+    Option("warn-on-reap", FLAG, _truth, "say when an orphan is reaped", "", {"w": None}, False),
+    Option("verbose", COUNT, _count, "say more; twice: still more", "", {"v": None}, 0),
+    Option("quiet", FLAG, _truth, "say errors only", "", {"q": None}, False),
+    Option("log-format", VALUE, _choice("text", "json"), "text|json", "FORMAT", default="text"),
+    Option("dry-run", FLAG, _truth, "print what would run, as YAML; start nothing", default=False),
+    Option("config", VALUE, _text, f"settings ({DEFAULT_FILE})", "FILE"),
+)  # fmt: skip
+CONFIG = OPTIONS[-1]
+
+_NOT_OPTIONS = frozenset(
+    f"SMENTRY_{name}"
+    for name in ("GRACE_SECONDS", "PYTHON", "EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT")
+)
+
+
+class Settings:
+    """The value of every option, and where it came from.
+
+    `origins` maps an attribute to `flag --stop-timeout`, `variable SMENTRY_STOP_TIMEOUT`, `file PATH` or
+    `default`. Times are seconds; signals are numbers; `stop_timeout` is None where nobody set it.
+    """
+
+    __slots__ = ("origins", "warnings", *(option.attribute for option in OPTIONS))
+
+    script: str | None
+    train: list[str] | None
+    serve: list[str] | None
+    stop_timeout: float | None
+    max_runtime: float | None
+    linger: float
+    scope: str
+    stop_signals: tuple[int, ...]
+    rewrite: tuple[tuple[int, int], ...]
+    success: tuple[int, ...]
+    parent_death: int | None
+    wait_all: bool
+    user: str | None
+    warn_on_reap: bool
+    verbose: int
+    quiet: bool
+    log_format: str
+    dry_run: bool
+    config: str | None
+    origins: dict[str, str]
+    warnings: list[str]
+
+    def __init__(self) -> None:
+        self.origins = {}
+        self.warnings = []
+        for option in OPTIONS:
+            self.put(option, option.default, "default")
+
+    def put(self, option: Option, value: Any, origin: str) -> None:
+        """Set an option's value."""
+        setattr(self, option.attribute, value)
+        self.origins[option.attribute] = origin
+
+    def where(self, attribute: str) -> str:
+        """Where a value came from, for a message: `--user`, `SMENTRY_USER`, `/etc/smentry.yaml: user`."""
+        kind, _, name = self.origins[attribute].partition(" ")
+        return f"{name}: {attribute}" if kind == "file" else name or attribute
+
+    @property
+    def verbosity(self) -> int:
+        """-1 for errors only, 0, and one more for each `-v`."""
+        return -1 if self.quiet else self.verbose
+
+
+class Flag:
+    """An option as it was given: the option, its text (None where it takes none), and how it was written."""
+
+    __slots__ = ("option", "text", "written")
+
+    def __init__(self, option: Option, text: str | None, written: str) -> None:
+        self.option = option
+        self.text = text
+        self.written = written
+
+
+# -- flag over SMENTRY_ variable over TINI_ variable over file over default ------------------------
+
+
+def resolve(flags: Sequence[Flag], environment: Mapping[str, str], default_file: str = DEFAULT_FILE) -> Settings:
+    """The settings that flags, variables and the configuration file make. Raises RefusedError."""
+    settings = Settings()
+    given = environment.get(CONFIG.variable)
+    if given:
+        settings.put(CONFIG, given, f"variable {CONFIG.variable}")
+    for flag in flags:
+        if flag.option is CONFIG:
+            settings.put(CONFIG, flag.text, f"flag {flag.written}")
+    if settings.config is not None:
+        _apply_file(settings, settings.config, settings.where("config"))
+    elif os.path.exists(default_file):
+        _apply_file(settings, default_file, "")
+    _apply_tini(settings, environment)
+    _apply_variables(settings, environment)
+    _apply_flags(settings, flags)
+    for name in ("train", "serve"):
+        command = getattr(settings, name)
+        for word in command or ():
+            if word in _SHELL_WORDS:
+                settings.warnings.append(
+                    f"{settings.where(name)}: {word!r} is a word like any other without a shell: use sh -c"
+                )
+                break
+    return settings
+
+
+def _value(option: Option, text: str, where: str) -> Any:
+    """`text` as a value of `option`; a list's elements are parted by commas or blanks."""
+    if "\0" in text:
+        raise RefusedError(f"{where}: expected text without NUL characters")
+    try:
+        if option.kind != LIST:
+            return option.read(text)
+        parts = text.replace(",", " ").split()
+        if not parts:
+            raise ValueError(f"expected {option.metavar}, got {text!r}")
+        return tuple([option.read(part) for part in parts])
+    except ValueError as error:
+        raise RefusedError(f"{where}: {error}") from None
+
+
+def _apply_flags(settings: Settings, flags: Sequence[Flag]) -> None:
+    seen: set[str] = set()
+    for flag in flags:
+        option = flag.option
+        again = option.attribute in seen
+        seen.add(option.attribute)
+        value: Any = True
+        if option.kind == COUNT:
+            value = getattr(settings, option.attribute) + 1 if again else 1
+        elif option.takes_value:
+            value = _value(option, flag.text or "", flag.written)
+            if option.kind == LIST and again:
+                value = getattr(settings, option.attribute) + value
+        settings.put(option, value, f"flag {flag.written}")
+    if "verbose" in seen and "quiet" not in seen:
+        settings.quiet = False
+
+
+def _apply_variables(settings: Settings, environment: Mapping[str, str]) -> None:
+    known = {option.variable: option for option in OPTIONS}
+    for name in [name for name in environment if name.startswith("SMENTRY_")]:
+        option = known.get(name)
+        if option is not None:
+            if environment[name]:  # an empty variable is how a Dockerfile's ENV is taken back
+                settings.put(option, _value(option, environment[name], name), f"variable {name}")
+                if option.name == "verbose" and not environment.get("SMENTRY_QUIET"):
+                    settings.quiet = False
+        elif name not in _NOT_OPTIONS and not _of_kubernetes(name, environment[name]):
+            settings.warnings.append(f"{name} is no variable of smentry{nearest(name, known)}")
+
+
+def _of_kubernetes(name: str, value: str) -> bool:
+    """Whether the kubelet made this variable for a service whose name begins with `smentry`."""
+    return "_SERVICE_" in name or "_PORT_" in name or (name.endswith("_PORT") and "://" in value)
+
+
+def _apply_tini(settings: Settings, environment: Mapping[str, str]) -> None:
+    """tini's variables; TINI_SUBREAPER is needless, for smentry is a subreaper wherever it is not PID 1."""
+    options = {option.name: option for option in OPTIONS}
+    if "TINI_KILL_PROCESS_GROUP" in environment:
+        settings.put(options["scope"], "group", "variable TINI_KILL_PROCESS_GROUP")
+    text = environment.get("TINI_VERBOSITY", "")
+    if text:
+        level = _value(options["verbose"], text, "TINI_VERBOSITY")  # tini's 1 is smentry's 0
+        settings.put(options["verbose"], max(0, level - 1), "variable TINI_VERBOSITY")
+        settings.put(options["quiet"], level == 0, "variable TINI_VERBOSITY")
+
+
+def nearest(word: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "") -> str:
+    """`; did you mean …?` for a misspelt word, or nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def _apply_file(settings: Settings, path: str, named_by: str) -> None:
+    from smentry import yamlfile  # loads PyYAML: only where there is a file
+
+    known = {option.attribute: option for option in OPTIONS if option is not CONFIG}
+    for entry in yamlfile.load(path, named_by):
+        option = known.get(entry.key)
+        if option is None:
+            hint = nearest(entry.key, known) or f"; the keys are {', '.join(known)}"
+            raise RefusedError(f"{entry.place}: {entry.key!r} is no key of smentry{hint}")
+        settings.put(option, _entry_value(option, entry), f"file {path}")
+
+
+def _entry_value(option: Option, entry: Entry) -> Any:
+    """The value of a key: text as in a variable, or a list of it where the option is a list or a command."""
+    if entry.items is None or option.kind not in (LIST, COMMAND):
+        return _value(option, _entry_text(entry, _EXPECTED.get(option.kind, option.metavar)), entry.where)
+    expected = "a word" if option.kind == COMMAND else option.metavar
+    texts = [_entry_text(item, expected) for item in entry.items]
+    if not texts or (option.kind == COMMAND and not texts[0]):
+        raise RefusedError(f"{entry.where}: expected {_EXPECTED[option.kind]}, got an empty one")
+    if option.kind == COMMAND:
+        return texts
+    values = [_value(option, text, item.where) for text, item in zip(texts, entry.items)]
+    return tuple([value for part in values for value in part])
+
+
+_EXPECTED = {
+    COMMAND: "a command: text, or a list of words",
+    LIST: "text, or a list of text",
+    FLAG: "true or false",
+    COUNT: "a number from 0 to 9",
+}
+
+
+def _entry_text(entry: Entry, expected: str) -> str:
+    if entry.text is None:
+        raise RefusedError(f"{entry.where}: expected {expected}, got {entry.got}")
+    if "\0" in entry.text:
+        raise RefusedError(f"{entry.where}: expected text without NUL characters")
+    return entry.text

@@ -1,0 +1,191 @@
+"""What is to be run, worked out from the command line, the settings and the container. It starts nothing."""
+
+from __future__ import annotations
+
+import os
+
+from smentry import executable
+from smentry.errors import RefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from smentry.config import Settings
+
+VERBS = ("train", "serve")
+STOP_TIMEOUTS = {"train": 120.0, "serve": 30.0}
+"""Seconds from SIGTERM to SIGKILL: 120 for training and processing, 30 for hosting and batch transform."""
+
+LONGEST_RESERVE = 5.0
+SHORTEST_GRACE = 1.0
+
+_CAP_SETGID, _CAP_SETUID = 6, 7  # linux/capability.h
+
+
+class Job:
+    """The program and its surroundings, complete.
+
+    `path` is the file that is executed, `argv` its words; `environment` is all of it, `added` the names
+    in it that smentry set. `directory` is None where it stays, `identity` (uid, gid, groups) too.
+    `found` says why it is this program (empty for a plain command). `stop_timeout` and `grace` are seconds.
+    """
+
+    __slots__ = (
+        "added", "argv", "directory", "environment", "found", "grace",
+        "identity", "label", "path", "stop_timeout", "verb", "warnings",
+    )  # fmt: skip
+
+    def __init__(self, verb: str | None, stop_timeout: float, grace: float) -> None:
+        self.verb = verb
+        self.stop_timeout = stop_timeout
+        self.grace = grace
+        self.path = ""
+        self.argv: list[str] = []
+        self.environment: dict[str, str] = {}
+        self.added: list[str] = []
+        self.directory: str | None = None
+        self.identity: tuple[int, int, list[int]] | None = None
+        self.label = ""
+        self.found = ""
+        self.warnings: list[str] = []
+
+
+def resolve(
+    verb: str | None, words: list[str], settings: Settings, environment: Mapping[str, str], own: str = ""
+) -> Job:
+    """The job of `[VERB] WORD...`; `own` is the path of smentry's own script. Raises RefusedError.
+
+    With a verb or a script the words are the program's arguments, else they are the command.
+    """
+    stop_timeout = settings.stop_timeout or STOP_TIMEOUTS[verb or "train"]
+    job = Job(verb, stop_timeout, budget(stop_timeout, settings))
+    job.environment = dict(environment)
+    job.warnings.extend(settings.warnings)
+    if settings.user is not None:
+        _become(job, settings)
+    _announce(job)
+    if settings.script is not None or verb is not None:
+        _find(job, words, settings, own)
+    else:
+        job.argv = words
+        job.path = executable.lookup(words[0], job.environment)
+        job.label = os.path.basename(job.path)
+    return job
+
+
+def budget(stop_timeout: float, settings: Settings) -> float:
+    """The program's own share of a stop, in seconds. Raises RefusedError where it is too short."""
+    reserve = min(LONGEST_RESERVE, stop_timeout / 10)
+    grace = stop_timeout - reserve
+    if grace < SHORTEST_GRACE:
+        raise RefusedError(
+            f"{settings.where('stop_timeout')}: a stop timeout of {stop_timeout:g} s leaves the program"
+            f" {grace:g} s after {reserve:g} s for the kill: expected 1.2s or more"
+        )
+    return grace
+
+
+def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
+    from smentry.sagemaker import layout, program
+
+    tree = layout.Layout.of(job.environment)
+    if settings.script is not None:
+        found = program.script(settings.script, tree, job.environment)
+    else:
+        assert job.verb is not None
+        found = program.find(
+            job.verb, tree, job.environment,
+            command=settings.train if job.verb == "train" else settings.serve,
+            command_from=settings.origins[job.verb],
+            own=own,
+        )  # fmt: skip
+    job.argv = [*found.argv, *words]
+    job.path = found.path
+    job.directory = found.directory
+    job.label = found.label
+    job.found = found.why
+    job.warnings.extend(found.warnings)
+
+
+def _announce(job: Job) -> None:
+    """Tell the program how long it has, and nothing that would start it again; torchrun, in whole seconds, would give its workers 30 otherwise."""
+    # A script that itself calls smentry would be started by it again, and so on for ever.
+    job.environment.pop("SMENTRY_SCRIPT", None)
+    # smentry's own variable is what flag or file made of it, in seconds; the others are kept where set.
+    for name, value in (
+        ("SMENTRY_STOP_TIMEOUT", f"{job.stop_timeout:g}"),
+        ("SMENTRY_GRACE_SECONDS", f"{job.grace:g}"),
+        ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(int(job.grace))),
+    ):
+        if name == "SMENTRY_STOP_TIMEOUT" or name not in job.environment:
+            job.environment[name] = value
+            job.added.append(name)
+
+
+# -- the user --------------------------------------------------------------------------------------
+
+
+def _become(job: Job, settings: Settings) -> None:
+    """Resolve `--user` as gosu does: names or numbers, HOME of passwd, groups of the group file."""
+    import grp
+    import pwd
+
+    where = settings.where("user")
+    name, _, group = (settings.user or "").partition(":")
+    entry = None
+    try:
+        entry = pwd.getpwuid(_number(name)) if name.isdigit() else pwd.getpwnam(name)
+    except (KeyError, ValueError, OverflowError):
+        if not name.isdigit():
+            raise RefusedError(f"{where}: no user {name!r} in /etc/passwd: expected USER or USER:GROUP") from None
+    uid = entry.pw_uid if entry else _id(name, where)
+    gid = entry.pw_gid if entry else uid
+    if group:
+        try:
+            gid = _id(group, where) if group.isdigit() else grp.getgrnam(group).gr_gid
+        except (KeyError, ValueError):
+            raise RefusedError(f"{where}: no group {group!r} in /etc/group: expected USER or USER:GROUP") from None
+        groups = [gid]
+    elif entry:
+        groups = sorted(set(os.getgrouplist(entry.pw_name, gid)))
+    else:
+        groups = [gid]
+        job.warnings.append(f"{where}: uid {uid} is not in /etc/passwd: it gets gid {gid} and no other group")
+    is_already = (uid, gid) == (os.geteuid(), os.getegid())
+    if not is_already or (uid == 0 and {gid, *groups} != {gid, *os.getgroups()}):
+        _check_may_become(uid, gid, where)
+        job.identity = (uid, gid, groups)
+    if entry:
+        for variable, value in (("HOME", entry.pw_dir), ("USER", entry.pw_name), ("LOGNAME", entry.pw_name)):
+            job.environment[variable] = value
+            job.added.append(variable)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and len(text) <= 10 else -1
+
+
+def _id(text: str, where: str) -> int:
+    value = _number(text)
+    if not 0 <= value < 2**32 - 1:  # (uid_t)-1 means "unchanged" to setresuid(2)
+        raise RefusedError(f"{where}: expected a number from 0 to {2**32 - 2}, got {text!r}")
+    return value
+
+
+def _check_may_become(uid: int, gid: int, where: str) -> None:
+    """Refuse what setuid(2) would: without its capability, root in a container cannot do it either."""
+    capabilities = -1
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith("CapEff:"):
+                    capabilities = int(line.split()[1], 16)
+    except OSError:
+        return  # without /proc the kernel will say it
+    for bit, capability in ((_CAP_SETUID, "CAP_SETUID"), (_CAP_SETGID, "CAP_SETGID")):
+        if not capabilities >> bit & 1:
+            raise RefusedError(
+                f"{where}: uid {os.geteuid()} cannot become {uid}:{gid} without {capability}: start smentry"
+                " as root with that capability, or leave the option out"
+            )

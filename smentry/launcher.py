@@ -1,0 +1,4 @@
+#!python
+from smentry.__main__ import main
+
+main()

@@ -1,0 +1,1 @@
+"""The contract of the training container: files and names. It knows nothing of processes."""

@@ -1,0 +1,123 @@
+"""A small /opt/ml of a test's own, and smentry run on it as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+TOUCH = ["sh", "-c", 'touch "$MARKER"']
+"""A command that leaves a trace when it runs."""
+
+SHELL = 'touch "$MARKER"; echo "ran $0 in $(pwd) with $#:" "$@"\n'
+PYTHON = (
+    "import os, sys\nopen(os.environ['MARKER'], 'w')\n"
+    "print('ran', sys.argv[0], 'in', os.getcwd(), f'with {len(sys.argv) - 1}:', *sys.argv[1:])\n"
+)
+
+
+class Executable(NamedTuple):
+    """The content of a file with the executable bit."""
+
+    content: str | bytes
+
+
+class Link(NamedTuple):
+    """A symbolic link; `{base}` and `{other}` are the tree and a directory outside of it."""
+
+    target: str
+
+
+class Fifo(NamedTuple):
+    """A FIFO."""
+
+
+class Directory(NamedTuple):
+    """An empty directory."""
+
+
+class Result(NamedTuple):
+    """How smentry ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What smentry said, without its prefix."""
+        return [re.sub(r"^smentry\[\d+\]: ", "", line) for line in self.err.splitlines()]
+
+
+class Tree:
+    """The tree under SAGEMAKER_BASE_DIR, `bin` first on PATH, and a place outside."""
+
+    def __init__(self, directory: Path) -> None:
+        self.base = directory / "ml"
+        self.bin = directory / "bin"
+        self.other = directory / "other"
+        self.marker = directory / "marker"
+        self.environment = {
+            "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin:{Path(sys.executable).parent}",
+            "SAGEMAKER_BASE_DIR": str(self.base),
+            "MARKER": str(self.marker),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+        }
+        for path in (self.base, self.bin, self.other):
+            path.mkdir(parents=True)
+
+    def put(self, path: str, content: Any) -> Path:
+        """Make a file of the tree; a dict or list is written as JSON."""
+        file = self.base / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, (dict, list)):
+            content = json.dumps(content)
+        if isinstance(content, Link):
+            file.symlink_to(content.target.format(base=self.base, other=self.other))
+        elif isinstance(content, Fifo):
+            os.mkfifo(file)
+        elif isinstance(content, Directory):
+            file.mkdir()
+        else:
+            mode = 0o644
+            if isinstance(content, Executable):
+                content, mode = content.content, 0o755
+            file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
+            file.chmod(mode)
+        return file
+
+    def channels(self, **modes: str | dict[str, str]) -> None:
+        """Write inputdataconfig.json; a text is the mode of a FullyReplicated channel."""
+        replicated = {"S3DistributionType": "FullyReplicated"}
+        described = {
+            name: {"TrainingInputMode": mode, **replicated} if isinstance(mode, str) else mode
+            for name, mode in modes.items()
+        }
+        self.put("input/config/inputdataconfig.json", described)
+
+    def run(
+        self, *arguments: str, prefix: tuple[str, ...] = (), cwd: Path | None = None, **variables: str | None
+    ) -> Result:
+        """Run `smentry ARGUMENTS` to its end; a variable that is None is taken out of the environment."""
+        environment = {**self.environment, **variables}
+        process = subprocess.run(
+            [*prefix, sys.executable, "-m", "smentry", *arguments],
+            env={name: value for name, value in environment.items() if value is not None},
+            cwd=cwd or self.other,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+        )
+        return Result(process.returncode, process.stdout.decode(), process.stderr.decode())
+
+    @property
+    def failure(self) -> str | None:
+        """The failure file's text."""
+        file = self.base / "output/failure"
+        return file.read_text() if file.exists() else None

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import os
+
+from smentry.sagemaker.layout import Layout
+
+
+def test_the_platforms_tree() -> None:
+    layout = Layout.of({})
+    assert layout.base == "/opt/ml"
+    assert layout.hyperparameters == "/opt/ml/input/config/hyperparameters.json"
+    assert layout.channels == "/opt/ml/input/config/inputdataconfig.json"
+    assert layout.channel("code") == "/opt/ml/input/data/code"
+    assert layout.code == "/opt/ml/code"
+    assert layout.failure == "/opt/ml/output/failure"
+
+
+def test_another_base_directory() -> None:
+    assert Layout.of({"SAGEMAKER_BASE_DIR": "/x/y/"}).code == "/x/y/code"
+    assert Layout.of({"SAGEMAKER_BASE_DIR": "x"}).code == os.path.join(os.getcwd(), "x/code")
+    assert Layout.of({"SAGEMAKER_BASE_DIR": ""}).base == "/opt/ml"

@@ -1,0 +1,96 @@
+"""What a start loads: every module costs time in every container, so the list is held here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DRIVER = "import sys; sys.argv[0] = 'smentry'; from smentry.__main__ import main; main()"
+ALWAYS = {
+    "smentry",
+    "smentry.__main__",
+    "smentry.cli",
+    "smentry.config",
+    "smentry.errors",
+    "smentry.executable",
+    "smentry.job",
+}
+PID1 = {
+    "smentry.pid1",
+    *(
+        f"smentry.pid1.{name}"
+        for name in (
+            "events",
+            "lifecycle",
+            "linux",
+            "process",
+            "signals",
+            "stderr",
+            "supervisor",
+            "targets",
+            "timeline",
+        )
+    ),
+}
+"""The init itself."""
+
+LIBRARY = {"__future__", "errno", "select"}
+PRCTL = {"ctypes", "ctypes._endian", "_ctypes", "struct", "_struct", "types"}
+"""For prctl(2): where smentry is not PID 1 it makes itself a subreaper."""
+
+NEVER = {
+    "argparse",
+    "dataclasses",
+    "enum",
+    "typing",
+    "subprocess",
+    "logging",
+    "re",
+    "json",
+    "signal",
+    "collections",
+}
+NEVER |= {"functools", "pathlib", "shutil", "contextlib", "inspect", "psutil", "yaml", "shlex", "pwd"}
+
+
+def loaded(*arguments: str, **variables: str) -> set[str]:
+    """The modules that the interpreter loads for `smentry ARGUMENTS` and not for an empty program."""
+    return imports(DRIVER, *arguments, **variables) - imports("pass")
+
+
+def imports(program: str, *arguments: str, **variables: str) -> set[str]:
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 0, process.stderr
+    lines = [line for line in process.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines[1:]}
+
+
+def test_a_command_loads_exactly_this() -> None:
+    assert loaded("--", "true") == ALWAYS | PID1 | LIBRARY | PRCTL
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-vv", "-e", "3", "-r", "TERM:INT", "--stop-timeout", "2m", "true"], ["--train", "true", "train"]],
+    ids=["options", "train"],
+)
+def test_nothing_slow_is_loaded(arguments: list[str]) -> None:
+    assert not loaded(*arguments) & NEVER
+
+
+def test_yaml_is_loaded_for_a_file_only(tmp_path: Path) -> None:
+    file = tmp_path / "smentry.yaml"
+    file.write_text("scope: main\n")
+    assert "yaml" in loaded("--config", str(file), "true")
+    assert "yaml" not in loaded("true")
