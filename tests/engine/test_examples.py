@@ -1,0 +1,96 @@
+"""The examples in docker/ are what their READMEs say: each README's commands are run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .containers import PLAIN, ROOT, docker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EXAMPLES = ROOT / "docker/examples"
+
+
+@pytest.fixture
+def run_readme(image: str, base: str) -> Iterator[Callable[[str], str]]:
+    """Run the commands of an example's README, on the image for the tests; what they made is removed."""
+    names: set[str] = set()
+
+    def run(example: str) -> str:
+        text = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
+        (commands,) = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        assert " docker rm " in " " + " ".join(commands.split())
+        names.update(re.findall(r"--name (\S+)", commands))
+        built = commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={PLAIN} ")
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", built],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout
+        assert "Traceback" not in ran.stdout
+        assert " 0 killed" in ran.stdout
+        return ran.stdout
+
+    yield run
+    if names:
+        docker("rm", "--force", *names, check=False)
+    for built in docker("images", "--format", "{{.Repository}}", "example-*").stdout.split():
+        docker("rmi", "--force", built, check=False)
+    docker("volume", "rm", "--force", "example-model", check=False)
+
+
+def test_a_bundled_shell_script(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("bundled-shell")
+    saved = shown.index("saved after epoch")
+    assert saved < shown.index("custom_entrypoint.sh: wrote the summary") < shown.index('{"slope": ')
+    assert "train.py ended with 0" in shown
+
+
+def test_a_bundled_python_script(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("bundled-python")
+    assert shown.index("saved after epoch") < shown.index('{"slope": ')
+
+
+def test_a_script_that_comes_through_a_channel(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("channel-script")
+    assert "epoch 1 with arguments: --rate 0.1 0.2\n" in shown
+    assert re.search(r"saved after epoch (\d+)\n(.*\n)*\1 epochs\n", shown)
+
+
+def test_training_and_serving_from_one_image(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("train-and-serve")
+    assert shown.index("saved after epoch") < shown.index("serving on port 8080")
+    assert shown.index("every request is answered") > 0
+    assert " of 120 s: " in shown
+    assert " of 30 s: " in shown
+    assert re.search(r"^-?\d\.\d+$", shown, re.MULTILINE)
+
+
+def test_the_demo_in_a_container(base: str) -> None:
+    environment = {**os.environ, "PYTHON": sys.executable, "SMENTRY_BASE_IMAGE": base}
+    ran = subprocess.run(
+        [ROOT / "docker/demo.sh", "--docker"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    docker("rmi", "--force", "smentry-demo", check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "exit code 0" in ran.stdout
+    assert "model/model.json: " in ran.stdout
