@@ -132,7 +132,11 @@ def any_event(draw: random.Random, known: list[int], phase: str) -> events.Event
             )
             for number in draw.sample(range(2, 12), draw.randrange(6))
         }
-        return events.Looked(processes, complete=draw.random() < 0.7, forward=10 if phase == lifecycle.RUNNING else draw.choice([0, 0, 0, 10, 15]))
+        return events.Looked(
+            processes,
+            complete=draw.random() < 0.7,
+            forward=10 if phase == lifecycle.RUNNING else draw.choice([0, 0, 0, 10, 15]),
+        )
     if kind == 4:
         return events.Started(pid, 0)
     if kind == 5:

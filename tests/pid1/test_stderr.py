@@ -1,0 +1,186 @@
+"""What smentry says on stderr: whole lines, and never a moment's wait for whoever reads there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from running import SMENTRY, program, surroundings, wait_until
+
+from smentry.pid1.stderr import Log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from running import Starter
+
+
+@pytest.fixture
+def pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def read_all(descriptor: int) -> bytes:
+    os.set_blocking(descriptor, False)
+    data = b""
+    while True:
+        try:
+            chunk = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return data
+        if not chunk:
+            return data
+        data += chunk
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "said"),
+    [(-1, "error"), (0, "error warning info"), (1, "error warning info debug")],
+)
+def test_verbosity(verbosity: int, said: str, pipe: tuple[int, int]) -> None:
+    log = Log(verbosity, descriptor=pipe[1])
+    for level in ("error", "warning", "info", "debug"):
+        getattr(log, level)("event", level)
+    lines = read_all(pipe[0]).decode().splitlines()
+    assert [line.split()[-1] for line in lines] == said.split()
+    prefix = f"smentry[{os.getpid()}]: "
+    assert lines[0] == f"{prefix}error: error"
+    assert all(line.startswith(prefix) for line in lines)
+
+
+def test_json_is_one_object_a_line(pipe: tuple[int, int]) -> None:
+    log = Log(1, json=True, descriptor=pipe[1])
+    log.info("told", "told ä\nb", pids=[1, 2], why="because")
+    log.debug("x", "y" * 10_000)
+    first, second = map(json.loads, read_all(pipe[0]).decode().splitlines())
+    assert abs(first.pop("time") - time.time()) < 60
+    assert first == {"level": "info", "event": "told", "message": "told ä\nb", "pids": [1, 2], "why": "because"}
+    assert len(second["message"]) == 10_000
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[31mb", "a\x00b", "a\rb", "\udcff"])
+def test_a_message_is_one_printable_line_whatever_is_in_it(text: str, pipe: tuple[int, int]) -> None:
+    Log(0, descriptor=pipe[1]).info("event", text)
+    (line,) = read_all(pipe[0]).decode().splitlines()
+    assert line.isprintable()
+
+
+def test_a_line_is_never_longer_than_what_a_pipe_takes_whole(pipe: tuple[int, int]) -> None:
+    Log(0, descriptor=pipe[1]).info("event", "ä" * 5000)
+    data = read_all(pipe[0])
+    assert len(data) <= 4096
+    assert data.endswith(b"...\n")
+
+
+def test_a_full_pipe_is_not_waited_for_and_its_lines_come_later(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    log = Log(0, descriptor=writer)
+    began = time.monotonic()
+    for number in range(5000):
+        log.info("event", f"line {number}")
+    assert time.monotonic() - began < 5
+    assert len(read_all(reader)) == filled
+    log.flush()
+    lines = read_all(reader).decode().splitlines()
+    assert [line.split()[-1] for line in lines[:1000]] == [str(number) for number in range(1000)]
+    assert "4000 lines were lost: nobody read them" in lines[1000]
+    log.info("event", "afterwards")
+    assert read_all(reader).endswith(b"afterwards\n")
+
+
+def test_the_flags_of_the_description_others_share_stay_as_they_were(pipe: tuple[int, int]) -> None:
+    Log(0, descriptor=pipe[1]).info("event", "text")
+    assert not fcntl.fcntl(pipe[1], fcntl.F_GETFL) & os.O_NONBLOCK
+
+
+def test_an_ordinary_file_is_appended_to_where_the_others_are(tmp_path: Path) -> None:
+    with open(tmp_path / "log", "wb", buffering=0) as file:
+        file.write(b"before\n")
+        Log(0, descriptor=file.fileno()).info("event", "text")
+        file.write(b"after\n")
+    assert [line.split()[-1] for line in (tmp_path / "log").read_text().splitlines()] == ["before", "text", "after"]
+
+
+@pytest.mark.parametrize("where", ["2>&-", "2>/dev/full", "0<&- 1>&- 2>&-"])
+def test_a_stderr_that_takes_nothing_harms_nothing(where: str, start: Starter) -> None:
+    """Closed, or a disk that is full."""
+    command = " ".join([*SMENTRY, "-vv", "--", "sh", "-c", "'exit 7'"])
+    run = start(["sh", "-c", f"{command} {where}"], init=["sh", "-c", 'exec "$@"', "sh"], separator=[], before=["env"])
+    assert run.end() == 7
+
+
+def test_a_reader_that_has_gone_harms_nothing() -> None:
+    with subprocess.Popen(
+        [*SMENTRY, "-vv", "--", "sh", "-c", "read line; exit 7"],
+        env=surroundings(), stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        try:
+            assert process.wait(20) == 7
+        finally:
+            process.kill()
+
+
+def test_a_limit_of_file_size_harms_nothing(tmp_path: Path) -> None:
+    with open(tmp_path / "log", "wb") as log:
+        limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *SMENTRY, "-vv", "--", "sh", "-c", "exit 7"]
+        assert subprocess.run(limited, env=surroundings(), stderr=log, timeout=20, check=False).returncode == 7
+
+
+def test_a_reader_that_does_not_read_holds_no_stop_up(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x")
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    with subprocess.Popen(
+        [*SMENTRY, "-vv", "--stop-timeout", "10", "--", *program("saver.py")],
+        env={**surroundings(), "STATE": str(tmp_path), "SAVE_SECONDS": "0.1"},
+        stderr=writer,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        wait_until((tmp_path / "ready").exists, "the program")
+        process.terminate()
+        assert process.wait(9) == 0
+    assert (tmp_path / "saved").exists()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_lines_of_several_writers_are_never_mixed(pipe: tuple[int, int]) -> None:
+    code = (
+        "import sys\n"
+        "from smentry.pid1.stderr import Log\n"
+        "log = Log(0)\n"
+        "for number in range(300):\n"
+        "    log.info('event', sys.argv[1] * 1500)\n"
+        "    while log._waiting: log.flush()\n"
+    )
+    reader, writer = pipe
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, letter], stderr=writer, env=surroundings()) for letter in "abc"
+    ]
+    os.close(writer)
+    with open(reader, encoding="ascii") as file:
+        texts = [line.rstrip("\n").partition("]: ")[2] for line in file]
+    assert [child.wait() for child in writers] == [0, 0, 0]
+    assert sorted(texts) == ["a" * 1500] * 300 + ["b" * 1500] * 300 + ["c" * 1500] * 300
