@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+IMAGE ?= smentry
 VERSIONS := 3.9 3.10 3.11 3.12 3.13
 MINORS := $(patsubst 3.%,%,$(VERSIONS))
 
@@ -57,7 +58,7 @@ demo-docker: .venv-demo/ready
 	@PYTHON="$(CURDIR)/.venv-demo/bin/python" docker/demo.sh --docker
 
 image: .venv-demo/ready
-	@PYTHON="$(CURDIR)/.venv-demo/bin/python" docker/build.sh smentry
+	@PYTHON="$(CURDIR)/.venv-demo/bin/python" docker/build.sh $(IMAGE)
 
 test: $(VENV)/ready
 	@$(RUN) -m pytest $(PYTEST_ARGS)

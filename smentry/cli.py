@@ -72,6 +72,7 @@ def main(mask: Iterable[int]) -> NoReturn:
 
     `mask` is the signal mask that smentry was started with, which the program gets back.
     """
+    _fill_standard_descriptors()
     _sanitise_path()
     from smentry.errors import RefusedError
     from smentry.pid1.stderr import Log
@@ -319,6 +320,19 @@ def _write(text: str) -> int:
 
 
 # -- the surroundings ------------------------------------------------------------------------------
+
+
+def _fill_standard_descriptors() -> None:
+    """Put /dev/null where stdin, stdout or stderr is closed: a pipe of smentry's own would take its number, and get what
+    is meant for stderr. The program finds them closed as they were (os.open makes descriptors close at exec)."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            try:
+                os.open("/dev/null", os.O_RDWR)  # the lowest free number, open(2)
+            except OSError:
+                pass  # an image without /dev; then nothing is said
 
 
 def _sanitise_path() -> None:

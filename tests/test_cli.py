@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,9 +12,6 @@ from container import PYTHON, SHELL, TOUCH, Executable, Tree
 
 import smentry
 from smentry import cli, config
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -334,3 +332,20 @@ def test_commands_leave_a_trace(tree: Tree) -> None:
     """What tests/test_bad_input.py relies on."""
     assert tree.run(*TOUCH).code == 0
     assert tree.marker.exists()
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_descriptors_stay_closed_and_mix_nothing_up(closed: str, tmp_path: Path) -> None:
+    seen = tmp_path / "descriptors"
+    shell = f'exec "$0" -m smentry -v -e 3 -- sh -c "ls -l /proc/self/fd > {seen} 2>/dev/null; exit 3" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable],
+        env={**os.environ, "PYTHONPATH": str(Path(smentry.__file__).parents[1])},
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0
+    numbers = re.findall(r" (\d+) -> (\S+)", seen.read_text())
+    assert all("pipe:" not in target or int(number) < 3 for number, target in numbers)
+    if "0<&-" in closed:
+        assert ("0", "/dev/null") not in numbers

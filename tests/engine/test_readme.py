@@ -1,0 +1,48 @@
+"""The README's five minutes: its commands are run as they stand, in a copy of the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from .containers import ROOT, docker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGES = ("smentry-test-readme", "my-job-test-readme")
+
+
+def test_a_job_of_ones_own_is_stopped_and_saved(base: str, tmp_path: Path) -> None:
+    checkout = tmp_path / "smentry"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".git", ".venv*", "__pycache__", "dist"))
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    # Only the names are others, for the reader of this may have images and containers so called.
+    commands = commands.replace("FROM smentry\n", f"FROM {IMAGES[0]}\n").replace(
+        "docker build -t my-job", f"docker build -t {IMAGES[1]}"
+    )
+    commands = re.sub(r"(--name |stop -t 120 |logs |rm |cp )my-job", rf"\1{IMAGES[1]}", commands)
+    commands = commands.replace(f"{IMAGES[1]} my-job train", f"{IMAGES[1]} {IMAGES[1]} train")
+    try:
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=checkout,
+            env={**os.environ, "BASE_IMAGE": base, "IMAGE": IMAGES[0]},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout
+        end = ran.stdout[ran.stdout.rindex("SIGTERM came") :]
+        assert end.index("saved at step") < end.index("the script's last line") < end.index("done in 3.")
+        assert "2 processes ended, 0 orphans reaped, 0 killed; exit code 0" in end
+        assert re.search(r'\{"step": \d+\}', end)
+    finally:
+        docker("rm", "--force", IMAGES[1], check=False)
+        docker("rmi", "--force", *IMAGES, check=False)
