@@ -147,6 +147,7 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log) -> t
         success=frozenset(settings.success),
         wait_all=settings.wait_all,
         max_runtime=settings.max_runtime,
+        inherited=sum(1 << (number - 1) for number in mask),
     )
     return supervise(
         program,
@@ -261,7 +262,8 @@ def _refuse(refused: RefusedError, invocation: Invocation, environment: Mapping[
     if not log.json:
         for detail in refused.details:
             log.error("refused", f"  {detail}")
-    if not invocation.dry_run and not any(flag.option.name == "dry-run" for flag in invocation.flags):
+    dry_run = environment.get("SMENTRY_DRY_RUN") or any(flag.option.name == "dry-run" for flag in invocation.flags)
+    if not invocation.dry_run and not dry_run:
         _tell_platform("\n  ".join((refused.message, *refused.details)), invocation, environment)
     return refused.code
 
@@ -275,8 +277,9 @@ def _tell_platform(text: str, invocation: Invocation, environment: Mapping[str, 
 
 
 def _is_laid_out(environment: Mapping[str, str]) -> bool:
-    base = environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
-    return os.path.isdir(os.path.join(base, "input/config"))
+    from smentry.sagemaker.layout import Layout
+
+    return os.path.isdir(Layout.of(environment).config)
 
 
 def _describe(error: BaseException) -> str:
@@ -356,6 +359,7 @@ def _environment() -> dict[str, str]:
     CPython may have put LC_CTYPE into it (PEP 538, locale coercion): the program is not to get that.
     """
     environment = dict(os.environ)
+    environment.pop("", None)  # `=x=1`: no program could be executed with it
     if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
         try:
             with open("/proc/self/environ", "rb") as file:

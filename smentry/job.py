@@ -81,7 +81,7 @@ def budget(stop_timeout: float, settings: Settings) -> float:
     if grace < SHORTEST_GRACE:
         raise RefusedError(
             f"{settings.where('stop_timeout')}: a stop timeout of {stop_timeout:g} s leaves the program"
-            f" {grace:g} s after {reserve:g} s for the kill: expected 1.2s or more"
+            f" {grace:g} s after {reserve:g} s for the kill: expected 1.12s or more"
         )
     return grace
 
@@ -109,7 +109,10 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
 
 
 def _announce(job: Job) -> None:
-    """Tell the program how long it has, and nothing that would start it again; torchrun, in whole seconds, would give its workers 30 otherwise."""
+    """Tell the program how long it has, and nothing that would start it again.
+
+    torchrun is told in whole seconds; otherwise it would give its workers 30.
+    """
     # A script that itself calls smentry would be started by it again, and so on for ever.
     job.environment.pop("SMENTRY_SCRIPT", None)
     # smentry's own variable is what flag or file made of it, in seconds; the others are kept where set.

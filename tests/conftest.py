@@ -15,10 +15,10 @@ from running import Starter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AT_ONCE = 8
+AT_ONCE = 12
 """So many tests marked `together` run at the same time: they wait for processes most of the time."""
 
-_FUTURES = pytest.StashKey["dict[pytest.Function, Future[None]]"]()
+_FUTURES = pytest.StashKey[dict[pytest.Function, Future[None]]]()
 _POOL = pytest.StashKey[ThreadPoolExecutor]()
 
 

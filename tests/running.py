@@ -33,6 +33,8 @@ SMENTRY = (sys.executable, "-m", "smentry")
 LIMIT = 30.0
 """Seconds after which a condition counts as never coming true. Wide, for machines that are busy."""
 
+_ENVIRONMENT = dict(os.environ)  # once: pytest changes it all the time, while other threads would go through it
+
 
 def wait_until(condition: Callable[[], object], what: str, limit: float = LIMIT) -> None:
     """Wait until `condition()` is true; fails with `what` was waited for after `limit` seconds."""
@@ -48,9 +50,9 @@ def program(name: str) -> list[str]:
     return [sys.executable, str(PROGRAMS / name)]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def namespace() -> tuple[str, ...]:
-    """The command before a command that makes it PID 1; skips the test where that is not allowed."""
+    """The command before a command that makes it PID 1 of a new PID namespace; empty where that is not allowed."""
     rights = () if os.geteuid() == 0 else ("-U", "-r")
     command = ("unshare", *rights, "-p", "-f", "--mount-proc", "--kill-child")
     if shutil.which("unshare") is None:
@@ -218,7 +220,7 @@ class Starter:
 
 def surroundings() -> dict[str, str]:
     """The environment for smentry: it finds itself, and nothing of this session's settings for an init."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMENTRY_", "TINI_"))}
+    kept = {name: value for name, value in _ENVIRONMENT.items() if not name.startswith(("SMENTRY_", "TINI_"))}
     return {**kept, "PYTHONPATH": str(Path(smentry.__file__).parent.parent), "PROGRAMS": str(PROGRAMS)}
 
 

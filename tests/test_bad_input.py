@@ -147,7 +147,7 @@ FLAGS = [
         ["--stop-timeout=1s"],
         "--stop-timeout:",
         "leaves the program 0.9 s",
-        "1.2s or more",
+        "1.12s or more",
     ),
     flags("stop-timeout 500ms", ["--stop-timeout", "500ms"], "--stop-timeout:", "leaves the program 0.45 s"),
     flags("stop-timeout years", ["--stop-timeout=99999h"], "--stop-timeout:", "at most 366 days"),

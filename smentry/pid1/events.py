@@ -121,7 +121,7 @@ class Continue:
 
 
 class Kill:
-    """SIGKILL: `processes` alone, or `everything` that there is."""
+    """SIGKILL: `processes`, or `everything` that there is, without a list."""
 
     __slots__ = ("everything", "processes", "why")
 

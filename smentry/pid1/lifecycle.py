@@ -40,6 +40,10 @@ LOOK_AGAIN = 1.0
 """Seconds between two looks at the processes while a stop goes on."""
 SOON = 0.05
 """Seconds from a child's exit to the look that follows it, so that thousands of exits are one look."""
+KILL_AGAIN = 0.01
+"""Seconds between two kills of everything, until nothing is left."""
+TICK = 0.02
+"""Seconds within which the start of a process is not known: it is counted in clock ticks (proc(5))."""
 NEARLY = 0.9
 """The part of the program's time after which everybody is told."""
 NEVER = float("inf")
@@ -90,8 +94,8 @@ class State:
     """Where things are. `step` never changes the one it is given."""
 
     __slots__ = (
-        "began", "end_at", "failed", "give_up_at", "gone_at", "interrupts", "linger_at", "look_at", "main", "main_started",
-        "main_status", "max_at", "most_at", "phase", "reason", "signal", "told",
+        "asked", "began", "end_at", "failed", "give_up_at", "gone_at", "group", "group_told", "interrupts", "linger_at",
+        "look_at", "main", "main_started", "main_status", "max_at", "most_at", "phase", "reason", "signal", "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -103,12 +107,15 @@ class State:
         self.reason = ""  # what requested the stop; empty while nothing did
         self.signal = signals.TERM  # what a stop tells
         self.told: dict[tuple[int, int], float] = {}  # identity → when
+        self.asked: frozenset[tuple[int, int]] = frozenset()  # who was seen to ask for it: a handler may give itself up
+        self.group = 0  # the program's process group
+        self.group_told = -NEVER  # when all of it was told by one signal
         self.interrupts = 0
         self.began: float | None = None  # when the stop was requested, or the main process ended by itself
         self.gone_at: float | None = None  # when the main process went
         # Deadlines. `wake` is the only reader that matters: until when may the loop sleep?
         self.max_at = NEVER  # request a stop
-        self.look_at = NEVER  # look at the processes again
+        self.look_at = NEVER  # look at the processes again, or kill them again
         self.linger_at = NEVER  # tell those who asked for nothing (rule 4)
         self.most_at = NEVER  # tell everybody (rule 6)
         self.end_at = NEVER  # kill
@@ -145,7 +152,7 @@ def _begin(plan: Plan, state: State, event: Begin, now: float) -> list[Effect]:
 
 def _started(plan: Plan, state: State, event: Started, now: float) -> list[Effect]:
     state.phase = RUNNING
-    state.main = event.pid
+    state.main = state.group = event.pid
     state.main_started = event.started
     if plan.max_runtime is not None:
         state.max_at = now + plan.max_runtime
@@ -262,9 +269,13 @@ def _looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]
     if event.forward:
         return _forward(plan, state, event, now)
     state.look_at = now + LOOK_AGAIN
+    state.asked |= {process.identity for process in event.processes.values() if _asks(plan, state, process)}
     if now >= state.most_at and event.complete:
         state.most_at = state.linger_at = NEVER
-        return _tell(state, _untold(state, event), "nearly all of the time is used", now)
+        # Workers without a handler have nothing to save, and may be needed alive for that to the last moment.
+        free = {process.pid for process in _free(plan, state, event)}
+        last = [process for process in _untold(state, event) if process.pid in free or _asks(plan, state, process)]
+        return _tell(state, last, "nearly all of the time is used", now)
     if not state.main:
         return _after_main(plan, state, event, now)
     if plan.scope == AUTO:
@@ -287,13 +298,14 @@ def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
         state.signal,
         complete=event.complete,
         inherited=plan.inherited,
-        told=state.told,
+        asked=state.asked,
     )
     if found.blind:
         return [Look(deep=True)]
     first = not state.told
     if found.asked or not first:
-        effects = _tell(state, _untold(state, event, found.asked), "it asked for it", now)
+        asking = [process for process in _untold(state, event, found.asked) if _asks(plan, state, process)]
+        effects = _tell(state, asking, "it asked for it", now)
         if first:  # such a shell cannot run its trap before these have ended
             effects += _tell(state, found.holding, "a shell that asked for it waits for it", now)
     else:
@@ -310,10 +322,8 @@ def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
     elif now >= state.linger_at:
         bystanders = [
             process
-            for process in _untold(state, event)
-            if process.born <= (state.began or now)
-            and not process.shell
-            and not targets.asks(process, state.signal, plan.inherited)
+            for process in _free(plan, state, event)
+            if process.born <= (state.began or now) and not process.shell and process.identity not in state.asked
         ]
         state.linger_at = now + plan.linger
         effects += _tell(state, bystanders, f"those who asked for it are gone since {plan.linger:g} s", now)
@@ -327,15 +337,14 @@ def _after_main(plan: Plan, state: State, event: Looked, now: float) -> list[Eff
     of the time is used.
     """
     since = max(state.gone_at or now, state.began or now)
-    found = targets.reach(event.processes, 0, state.signal, inherited=plan.inherited, told=state.told)
-    left = [process for process in _untold(state, event, found.everybody) if process.born <= since]
+    left = [process for process in _free(plan, state, event) if process.born <= since]
     effects = _tell(state, left, "the main process has gone", now)
     told = [process for process in event.processes.values() if process.identity in state.told]
     effects += _stopped(told)
     overdue = []
     for process in told:
         until = max(since, state.told[process.identity]) + plan.linger
-        if targets.asks(process, state.signal, plan.inherited):
+        if process.identity in state.asked:
             continue
         if now >= until:
             overdue.append(process)
@@ -347,16 +356,19 @@ def _after_main(plan: Plan, state: State, event: Looked, now: float) -> list[Eff
 
 
 def _kill(plan: Plan, state: State, now: float) -> list[Effect]:
-    """The end of the program's time. What the kernel will not let die in half the reserve is left behind."""
+    """The end of the program's time. What the kernel will not let die in half the reserve is left behind.
+
+    Without a look first: with many processes and little CPU time that could take longer than all that is left.
+    """
     state.phase = KILLING
-    state.look_at = state.linger_at = state.most_at = state.end_at = state.max_at = NEVER
+    state.linger_at = state.most_at = state.end_at = state.max_at = NEVER
     state.give_up_at = min(state.give_up_at, now + plan.reserve / 2)
-    return [Look(deep=True)]
+    return _kill_again(state, now)
 
 
-def _killing_looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
-    state.look_at = now + SOON * 2
-    return [Kill(list(event.processes.values()), "its time is over", everything=True)]
+def _kill_again(state: State, now: float) -> list[Effect]:
+    state.look_at = now + KILL_AGAIN
+    return [Kill([], "its time is over", everything=True)]
 
 
 def _killing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
@@ -367,7 +379,7 @@ def _killing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list
 def _killing_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
     if now >= state.give_up_at:
         return _leave(plan, state)
-    return [Look(deep=True)]
+    return _kill_again(state, now)
 
 
 def _leave(plan: Plan, state: State) -> list[Effect]:
@@ -393,10 +405,12 @@ def exit_code(plan: Plan, state: State) -> int:
 
 
 def _tell(state: State, processes: list[Process], why: str, now: float, *, group: bool = False) -> list[Effect]:
-    """Tell `processes`, and remember that, for nobody is told twice."""
+    """Tell `processes`, and remember who, for nobody is told twice."""
     if not processes:
         return []
     state.told = {**state.told, **{process.identity: now for process in processes}}
+    if group:
+        state.group_told = now + TICK
     return [Tell(processes, state.signal, why, group=group)]
 
 
@@ -408,11 +422,30 @@ def _stopped(processes: Iterable[Process]) -> list[Effect]:
 
 def _untold(state: State, event: Looked, among: list[Process] | None = None) -> list[Process]:
     everybody = event.processes.values() if among is None else among
-    return [process for process in everybody if process.identity not in state.told]
+    parents = {process.parent for process in event.processes.values()}
+    return [
+        process
+        for process in everybody
+        if process.identity not in state.told
+        # A signal to a group also reaches those of it that were forked since the look.
+        and not (process.group == state.group and process.born <= state.group_told)
+        # An init would hand it on to its child, which is told itself.
+        and not (process.init and process.pid in parents)
+    ]
+
+
+def _free(plan: Plan, state: State, event: Looked) -> list[Process]:
+    """Who was not told yet, and is not left to somebody above who asked."""
+    found = targets.reach(event.processes, 0, state.signal, inherited=plan.inherited, asked=state.asked)
+    return _untold(state, event, found.everybody)
+
+
+def _asks(plan: Plan, state: State, process: Process) -> bool:
+    return targets.asks(process, state.signal, plan.inherited)
 
 
 def _members(state: State, event: Looked) -> list[Process]:
-    return [process for process in event.processes.values() if process.group == state.main]
+    return [process for process in event.processes.values() if process.group == state.group]
 
 
 def _default_signal(plan: Plan) -> int:
@@ -424,6 +457,6 @@ ACTIONS: dict[str, dict[type, Callable[..., list[Effect]]]] = {
     STARTING: {Begin: _begin, Started: _started, StartFailed: _start_failed},
     RUNNING: {Signal: _signal, Reaped: _running_reaped, Looked: _forward, Time: _running_time},
     TERMINATING: {Signal: _signal, Reaped: _terminating_reaped, Looked: _looked, Time: _terminating_time},
-    KILLING: {Reaped: _killing_reaped, Looked: _killing_looked, Time: _killing_time},
+    KILLING: {Reaped: _killing_reaped, Time: _killing_time},
     DONE: {},
 }

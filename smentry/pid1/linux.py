@@ -1,4 +1,4 @@
-"""What the kernel says of processes, and the two things it is asked for by prctl(2). It decides nothing."""
+"""What the kernel says of processes, and the two things it is asked for by prctl(2). It knows no stop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from smentry.pid1 import signals
 _SHELLS = frozenset(
     b"sh bash rbash bash-static dash ash zsh zsh5 zsh-static ksh ksh93 mksh lksh mksh-static yash posh".split()
 )
-_ZSHS = frozenset((b"zsh", b"zsh5", b"zsh-static"))
 _BUSYBOXES = frozenset((b"busybox", b"busybox-static", b"toybox"))
-_INITS = frozenset((b"tini", b"tini-static", b"docker-init", b"dumb-init", b"catatonit"))
+_INITS = frozenset(b"tini tini-static docker-init dumb-init catatonit su runuser sudo script timeout".split())
+"""Programs that only hand signals on to the child they run; some of them kill it soon after."""
 
-_INT, _TERM = 1 << (signals.INT - 1), 1 << (signals.TERM - 1)
+_TERM = 1 << (signals.TERM - 1)
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -129,31 +129,28 @@ def descendants(of: int) -> dict[int, Process]:
                 found[process.pid] = process
     for process in found.values():
         parent = found.get(process.parent)
-        process.background = parent is not None and parent.shell and _in_background(process.pid, parent)
+        process.background = parent is not None and parent.shell and _has_own_null(process.pid, parent.pid)
     return found
 
 
-def _in_background(pid: int, shell: Process) -> bool:
+def _has_own_null(pid: int, shell: int) -> bool:
     """Whether stdin is a /dev/null that the shell has not got itself: what a shell without job control gives to what
     it starts with `&` (POSIX, "Asynchronous lists")."""
     try:
-        device = os.stat(f"/proc/{pid}/fd/0").st_rdev
+        if os.readlink(f"/proc/{pid}/fd/0") != "/dev/null":
+            return False
     except OSError:
         return False
-    if device != os.makedev(1, 3):
-        return False
-    # Of two open /dev/null the mount or the access mode differ (proc(5), fdinfo), but for zsh's and a container
-    # engine's; it blocks INT, however, as long as it waits for the foreground.
-    if _read(f"/proc/{pid}/fdinfo/0", 512) != _read(f"/proc/{shell.pid}/fdinfo/0", 512):
-        return True
-    return _file(shell.pid) in _ZSHS and not shell.blocked & _INT
+    # Of two that are open the mount or the access mode differ (proc(5), fdinfo). mksh closes its own for a pipeline.
+    inherited = _read(f"/proc/{shell}/fdinfo/0", 512)
+    return inherited != b"" and _read(f"/proc/{pid}/fdinfo/0", 512) != inherited
 
 
 def _read_status(process: Process) -> None:
     status = _read(f"/proc/{process.pid}/status", 8192)
     at = status.find(b"\nSigBlk:\t")
-    if at < 0:
-        return
+    if not 0 <= at < len(status) - 75:
+        return  # gone, another kernel's, or cut behind a list of a thousand groups
     process.blocked = int(status[at + 9 : at + 25], 16)
     process.ignored = int(status[at + 34 : at + 50], 16)
     process.caught = int(status[at + 59 : at + 75], 16)

@@ -57,10 +57,13 @@ class StartError(Exception):
 def start(program: Program, *, mask: Iterable[int], ignore_children: bool, terminal: bool) -> int:
     """Start a program in a process group of its own, and return its pid once it has been executed.
 
-    `mask` and `ignore_children` are for signals.hand_down. With `terminal` its group becomes the foreground group of the terminal on
-    stdin. Raises StartError.
+    `mask` and `ignore_children` are for signals.hand_down. With `terminal` its group becomes the foreground group of
+    the terminal on stdin. Raises StartError.
     """
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+    except OSError as error:
+        raise StartError(1, f"cannot start {program.label}: no pipe for it ({error.strerror})") from None
     try:
         pid = os.fork()
     except OSError as error:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from signal import struct_siginfo
 
-HUP, INT, QUIT, KILL, PIPE, TERM = 1, 2, 3, 9, 13, 15
+HUP, INT, QUIT, KILL, PIPE, ALRM, TERM = 1, 2, 3, 9, 13, 14, 15
 CHLD = int(_signal.SIGCHLD)
 CONT = int(_signal.SIGCONT)
 STOP = int(_signal.SIGSTOP)
@@ -21,7 +21,7 @@ RTMIN, RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 EVERY = frozenset(int(signal) for signal in _signal.valid_signals())
 """Every signal that can be sent, KILL and STOP included."""
 
-PERHAPS_OWN = frozenset((CHLD, CONT, PIPE, TTIN, TTOU, XCPU, XFSZ))
+PERHAPS_OWN = frozenset((ALRM, CHLD, CONT, PIPE, TTIN, TTOU, XCPU, XFSZ))
 """Signals that may be about smentry itself, so that each has to be looked at."""
 
 _ALIASES = ("SIGCLD", "SIGPOLL", "SIGIOT", "SIGRTMIN", "SIGRTMAX")
@@ -30,6 +30,7 @@ _NAMES: dict[int, str] = {
     for name in dir(_signal)
     if name.startswith("SIG") and name[3] != "_" and name not in _ALIASES
 }
+_NAMES.setdefault(16, "SIGSTKFLT")  # Python has it since 3.11; on Linux it is 16 where it exists (signal(7))
 _NUMBERS: dict[str, int] = {name: number for number, name in _NAMES.items()}
 _NUMBERS.update({alias: int(getattr(_signal, alias)) for alias in _ALIASES if hasattr(_signal, alias)})
 
@@ -98,4 +99,4 @@ def concerns_smentry_alone(info: struct_siginfo) -> bool:
         # The terminal's job control and the limits of this process are about smentry; ^C and a resized window are not.
         return info.si_signo in (TTIN, TTOU, XCPU)
     # One's own write to a closed pipe or a full file raises the signal too (write(2), EPIPE and EFBIG).
-    return bool(info.si_pid == _pid())
+    return info.si_signo in (PIPE, XFSZ) and bool(info.si_pid == _pid())

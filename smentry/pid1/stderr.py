@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-ERROR, WARNING, INFO, DEBUG = "error", "warning", "info", "debug"
-_RANK = {ERROR: -1, WARNING: 0, INFO: 0, DEBUG: 1}
+ERROR, WARNING, INFO, DEBUG, TRACE = "error", "warning", "info", "debug", "trace"
+_RANK = {ERROR: -1, WARNING: 0, INFO: 0, DEBUG: 1, TRACE: 2}
 
 _LINE = 4096
 """Bytes of the longest line: a write of at most PIPE_BUF is whole, never mixed with others (pipe(7))."""
@@ -25,7 +25,7 @@ _KEPT = 1000
 class Log:
     """Lines on stderr, as text or as one JSON object a line.
 
-    `verbosity`: -1 errors only; 0 also warnings and what happens; 1 also why; 2 also every signal and process.
+    `verbosity`: -1 errors only; 0 also warnings and what happens; 1 also signals that come and go; 2 also every orphan.
     A line that cannot be written at once is kept and tried again with the next one, and by `flush`.
     """
 
@@ -50,8 +50,12 @@ class Log:
         self.say(INFO, event, message, facts)
 
     def debug(self, event: str, message: str, **facts: Any) -> None:
-        """Say why it happens (`-v`)."""
+        """Say what comes and goes all the time (`-v`)."""
         self.say(DEBUG, event, message, facts)
+
+    def trace(self, event: str, message: str, **facts: Any) -> None:
+        """Say what may happen thousands of times (`-vv`)."""
+        self.say(TRACE, event, message, facts)
 
     def say(self, level: str, event: str, message: str, facts: dict[str, Any]) -> None:
         """Write one line, if its level is wanted."""
@@ -63,7 +67,7 @@ class Log:
             record = {"time": round(time.time(), 3), "level": level, "event": event, "message": message, **facts}
             text = json.dumps(record, ensure_ascii=False, default=str)
         else:
-            text = self._prefix + ("" if level in (INFO, DEBUG) else level + ": ") + _one_line(message)
+            text = self._prefix + ("" if level in (INFO, DEBUG, TRACE) else level + ": ") + _one_line(message)
         data = text.encode("utf-8", "replace")
         if len(data) >= _LINE and not self.json:
             data = data[: _LINE - 4] + b"..."
@@ -92,7 +96,8 @@ class Log:
                 poll.register(self._descriptor, select.POLLOUT)
                 if not poll.poll(0):
                     return False
-            written = os.write(self._descriptor, line)
+            # To a pipe that polls as writable so much goes without waiting (pipe(7)); to one's own, all that there is room for.
+            written = os.write(self._descriptor, line[:_LINE] if self._shared else line)
         except BlockingIOError:
             return False
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The loop: kernel → events → lifecycle → effects → kernel. It does what the lifecycle decides, and decides nothing."""
+"""The loop: kernel → events → lifecycle → effects → kernel. What is done, the lifecycle decides; here is how."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from signal import struct_siginfo
 
-    from smentry.pid1.events import Effect, Event
+    from smentry.pid1.events import Event
     from smentry.pid1.stderr import Log
 
 
@@ -59,6 +59,10 @@ def supervise(
     return code, supervisor.refusal
 
 
+_AT_ONCE = 1000
+"""So many children are reaped in one turn."""
+
+
 class Supervisor:
     """One program and what comes of it, from the first process to the last."""
 
@@ -75,6 +79,9 @@ class Supervisor:
         self._is_init = self._pid == 1
         self._ignored_children = False
         self._terminal = False
+        self._suspends = False  # ^Z stopped the program, and smentry with it
+        self._refused: set[int] = set()  # whom smentry may not signal
+        self._timer = lifecycle.NEVER  # until when the timer runs
         self._straight: dict[int, tuple[int, float]] = {}  # signal → the process it went to, and until when that holds
         self._code: int | None = None
         self.refusal = ""
@@ -83,7 +90,6 @@ class Supervisor:
         """Make sure that every child, orphan and signal comes here."""
         parent = os.getppid()
         self._ignored_children = signals.take_children()
-        self._plan.inherited = sum(1 << (number - 1) for number in self._mask)
         if not self._is_init:
             try:
                 linux.become_subreaper()
@@ -102,6 +108,7 @@ class Supervisor:
     def run(self) -> int:
         """The whole life: begin, then wait, decide and act until it is over."""
         self._handle(Begin())
+        self._reap()  # whoever was there before smentry, for what was executed as smentry may have had children
         while self._code is None:
             info = self._next(self._state.wake)
             if info is not None:
@@ -119,11 +126,17 @@ class Supervisor:
         A signal that came a moment ago goes the same way again, from here: to read /proc for it first takes longer than
         all the rest, and so does each line more between the wait and the kill.
         """
-        every, straight, clock, kill = signals.EVERY, self._straight, time.monotonic, os.kill
-        wait, wait_until, never = _signal.sigwaitinfo, _signal.sigtimedwait, wake == lifecycle.NEVER
+        every, straight, clock, kill, wait = signals.EVERY, self._straight, time.monotonic, os.kill, _signal.sigwaitinfo
+        if wake != self._timer:
+            # Not sigtimedwait: interrupted after its time, CPython returns whatever was on the stack for a signal.
+            _signal.setitimer(_signal.ITIMER_REAL, 0 if wake == lifecycle.NEVER else max(1e-6, wake - clock()))
+            self._timer = wake
         while True:
-            info: struct_siginfo | None = wait(every) if never else wait_until(every, max(0.0, wake - clock()))
-            if info is None or info[0] not in straight:
+            info: struct_siginfo = wait(every)
+            if info[0] not in straight:
+                if info[0] == signals.ALRM and info.si_code > 0:  # the timer's (setitimer(2)), and nobody's else
+                    self._timer = lifecycle.NEVER
+                    return None
                 return info
             pid, until = straight[info[0]]
             if clock() >= min(until, wake):
@@ -131,7 +144,7 @@ class Supervisor:
             try:
                 kill(pid, info[0])
             except PermissionError:  # it has become another user
-                del straight[info[0]]
+                return info
 
     def _take(self, info: struct_siginfo) -> None:
         """A signal has come: reap, or decide what follows from it."""
@@ -142,8 +155,10 @@ class Supervisor:
             self._log.debug("ignored", f"{signals.name(number)} is smentry's own affair")
         else:
             self._log.debug("signal", f"{signals.name(number)} came")
-            self._foreground_again(number)
-            self._handle(Signal(number))
+            if number == signals.CONT and self._suspends and self._state.main:
+                self._resume()
+            else:
+                self._handle(Signal(number))
 
     def _handle(self, event: Event) -> None:
         """Decide what follows from an event, and do it, and what follows from that."""
@@ -157,7 +172,7 @@ class Supervisor:
         """Reap every child that has ended: one SIGCHLD may stand for thousands (signal(7))."""
         ended: list[tuple[int, int]] = []
         left = True
-        while True:
+        while len(ended) < _AT_ONCE:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
@@ -169,6 +184,8 @@ class Supervisor:
                 self._suspended(pid, os.WSTOPSIG(status))
             else:
                 ended.append((pid, status))
+        else:
+            os.kill(self._pid, signals.CHLD)  # the rest in the next turn: deadlines come first
         if ended or not left:
             self._straight.clear()
             self._timeline.reaped(ended, time.monotonic())
@@ -214,7 +231,7 @@ class Supervisor:
 
     def _send(self, effect: Tell | Forward) -> None:
         if effect.group:
-            self._kill(-self._state.main, effect.signal)
+            self._kill(-self._state.group, effect.signal)
             return
         for target in effect.processes:
             self._kill(target.pid, effect.signal)
@@ -230,23 +247,22 @@ class Supervisor:
 
     def _kill_off(self, effect: Kill) -> None:
         if effect.everything:
-            self._kill_everything(effect.processes)
+            self._kill_all()
+            self._timeline.killed_all(effect.why, time.monotonic())
         else:
             for target in effect.processes:
                 self._kill(target.pid, signals.KILL)
-        self._timeline.killed(effect.processes, effect.why, time.monotonic())
+            self._timeline.killed(effect.processes, effect.why, time.monotonic())
 
-    def _kill_everything(self, processes: Iterable[linux.Process]) -> None:
+    def _kill_all(self) -> None:
         """SIGKILL all there is, so that even what forks all the time gets no child out of it."""
         if self._is_init:
             # kill(2): -1 spares the caller, if it is PID 1 of a namespace, and nothing else. One atomic sweep.
             self._kill(-1, signals.KILL)
             return
-        groups = {target.pid: target.group for target in processes}
-        for group in {self._state.main, *groups.values()}:
-            if group and (group == self._state.main or group in groups):  # never a group that is not ours
-                self._kill(-group, signals.KILL)
-        for pid in groups:
+        if self._state.group:
+            self._kill(-self._state.group, signals.KILL)
+        for pid in self._below():
             self._kill(pid, signals.KILL)
 
     def _kill(self, pid: int, signal: int) -> None:
@@ -255,7 +271,10 @@ class Supervisor:
         except ProcessLookupError:
             pass  # it ended meanwhile
         except PermissionError:
-            self._log.warning("kill", f"may not send {signals.name(signal)} to process {pid}: it runs as another user")
+            if pid not in self._refused:
+                self._refused.add(pid)
+                text = f"may not send {signals.name(signal)} to process {pid}: it runs as another user"
+                self._log.warning("kill", text, pid=pid, signal=signals.name(signal))
 
     def _stop_begins(self, effect: StopBegins) -> None:
         self._timeline.stop_begins(effect.reason, time.monotonic())
@@ -273,23 +292,26 @@ class Supervisor:
         self._timeline.suspended(signal)
         under_a_shell = self._terminal and os.getppid() != 1 and os.getpgrp() == self._pid != os.getsid(0)
         if under_a_shell and not self._is_init and not self._state.reason:
+            self._suspends = True
             os.kill(self._pid, signals.STOP)
 
-    def _foreground_again(self, signal: int) -> None:
-        """`fg`: the shell made smentry's group the foreground; the program's it must be."""
-        if signal == signals.CONT and self._terminal and self._state.main:
-            try:
-                os.tcsetpgrp(0, self._state.main)
-            except OSError:
-                pass
+    def _resume(self) -> None:
+        """`fg` or `bg` after ^Z: the whole group goes on, in the foreground where the shell has put smentry there."""
+        self._suspends = False
+        try:
+            if os.tcgetpgrp(0) == os.getpgrp():
+                os.tcsetpgrp(0, self._state.group)
+        except OSError:
+            pass  # the terminal has gone
+        self._kill(-self._state.group, signals.CONT)
 
     def _leave_foreground(self) -> None:
         """Give the terminal back: the group that has it is dead, and whoever reads next would be stopped for it."""
-        if self._terminal:
-            try:
+        try:
+            if self._terminal and os.tcgetpgrp(0) == self._state.group:
                 os.tcsetpgrp(0, os.getpgrp())
-            except OSError:
-                pass
+        except OSError:
+            pass
 
     def _survivors(self) -> list[linux.Process]:
         try:
@@ -305,7 +327,8 @@ class Supervisor:
 
         It leans on nothing that may be what is broken: no lifecycle, no timeline.
         """
-        deadline = min(time.monotonic() + self._plan.grace, self._state.end_at)
+        state, now = self._state, time.monotonic()
+        deadline = min(now + self._plan.grace, state.end_at) if state.phase != lifecycle.KILLING else now
         try:
             import traceback
 
@@ -317,10 +340,12 @@ class Supervisor:
         self._quietly(self._tell_all)
         while time.monotonic() < deadline and self._any_left():
             time.sleep(0.02)
-        deadline = time.monotonic() + self._plan.reserve / 2
+        now = time.monotonic()
+        deadline = min(now + self._plan.reserve / 2, max(now + self._plan.reserve / 10, state.give_up_at))
         while time.monotonic() < deadline and self._any_left():
             self._quietly(self._kill_all)
             time.sleep(0.02)
+        self._quietly(self._leave_foreground)
         return 1
 
     def _tell_all(self) -> None:
@@ -329,10 +354,6 @@ class Supervisor:
             if pid not in told:
                 self._kill(pid, self._state.signal)
             self._kill(pid, signals.CONT)
-
-    def _kill_all(self) -> None:
-        for pid in (-1,) if self._is_init else self._below():
-            self._kill(pid, signals.KILL)
 
     def _below(self) -> list[int]:
         """Every process below this one, in the simplest way there is (proc(5), /proc/PID/task/TID/children)."""

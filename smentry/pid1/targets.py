@@ -1,14 +1,14 @@
-"""Who is told: the rules of `--scope auto`, on a picture of the processes. It neither reads /proc nor sends anything."""
+"""Who is told: the rules of `--scope auto`, on a picture of the processes. It neither reads /proc nor signals."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container
 
     from smentry.pid1.linux import Process
 
-_INT, _QUIT = 1 << 1, 1 << 2
+_INT, _QUIT, _TERM = 1 << 1, 1 << 2, 1 << 14
 
 
 def asks(process: Process, signal: int, inherited: int = 0) -> bool:
@@ -16,33 +16,36 @@ def asks(process: Process, signal: int, inherited: int = 0) -> bool:
 
     `inherited` is the mask of signals that were blocked before smentry started anything: to be born with a blocked
     signal is no wish. An init below smentry (tini, …) catches every signal in order to hand it on, to its own child or
-    group only; it has not asked on anybody's behalf. A shell blocks signals for a moment, whenever it forks.
+    group only; it has not asked on anybody's behalf. A shell blocks signals for a moment, whenever it forks; and it
+    catches INT in every script, so that only with a trap for TERM as well it is taken to have one for INT.
     """
     if process.init:
         return False
     bit = 1 << (signal - 1)
+    if process.shell and bit == _INT:
+        bit = _TERM
     if process.caught & bit:
         return True
     return bool(process.blocked & ~inherited & bit) and not process.shell
 
 
 class Reach:
-    """Whom rule 1 came to: `asked` those who asked to be told, `passed` those who did not, `holding` those of these
+    """Whom rule 1 came to: `asked` those who asked to be told, `silent` those who did not, `holding` those of these
     for whom a shell with a trap waits while nobody below it asked, and `blind`, whether it would have had to look at
     children which the picture does not show."""
 
-    __slots__ = ("asked", "blind", "holding", "passed")
+    __slots__ = ("asked", "blind", "holding", "silent")
 
     def __init__(self) -> None:
         self.asked: list[Process] = []
-        self.passed: list[Process] = []
+        self.silent: list[Process] = []
         self.holding: list[Process] = []
         self.blind = False
 
     @property
     def everybody(self) -> list[Process]:
         """All that were reached."""
-        return self.asked + self.passed
+        return self.asked + self.silent
 
 
 def reach(
@@ -52,14 +55,14 @@ def reach(
     *,
     complete: bool = True,
     inherited: int = 0,
-    told: Container[tuple[int, int]] = (),
+    asked: Container[tuple[int, int]] = (),
 ) -> Reach:
     """Rule 1: from the main process down to everyone who asked to be told `signal`, and not past them.
 
-    `main` 0: from everything that has no parent in the picture. `complete` says whether `processes` shows everything
-    below the main process or only itself. `told` has the identity of those who were told already: their children stay
-    left to them, even when an interpreter that ends has given its handlers up, or one that waits for signals is awake
-    just now.
+    `main` 0: from everything that has no parent in the picture, and past every shell. `complete` says whether `processes`
+    shows everything below the main process or only itself. `asked` has the identity of those who were seen to ask before:
+    their children stay left to them, even when a handler's first act is to ignore the signal from now on, and when an
+    interpreter that ends has given its handlers up.
     """
     # /proc is not read in one moment: with pids used again, a picture may show two processes as each other's children.
     # From the main process on that is a circle only if it is its own descendant.
@@ -75,17 +78,16 @@ def reach(
     while pending:
         process, shell = pending.pop()
         below = children.get(process.pid, ())
-        takes = process.identity in told and not process.ignored & 1 << (signal - 1)
-        if takes or asks(process, signal, inherited):
+        if process.identity in asked or asks(process, signal, inherited):
             found.asked.append(process)
             satisfied.add(shell)
             if not complete:
                 found.blind = found.blind or process.shell
-            elif process.shell and _waits_in_foreground(process, below):
+            elif process.shell:
                 waiting[process.pid] = []
-                pending.extend((child, process.pid) for child in below)
+                pending.extend((c, process.pid) for c in below if not main or _in_foreground(process, c))
         else:
-            found.passed.append(process)
+            found.silent.append(process)
             if shell:
                 waiting[shell].append(process)
             found.blind = found.blind or not complete
@@ -96,20 +98,16 @@ def reach(
     return found
 
 
-def _waits_in_foreground(shell: Process, children: Iterable[Process]) -> bool:
-    """Whether a shell with a trap cannot run it yet, because it waits for a child in the foreground.
+def _in_foreground(shell: Process, child: Process) -> bool:
+    """Whether a shell with a trap cannot run it before this child has ended.
 
-    A shell without job control starts a background child with INT and QUIT ignored and stdin from /dev/null (POSIX,
-    "Asynchronous lists"). Has it such children only, it sits in `wait`, runs its trap at once and hands the signal on
+    What a shell without job control starts with `&` has INT and QUIT ignored, and stdin from /dev/null (POSIX,
+    "Asynchronous lists"). While it waits for such children only, a shell runs its trap at once and hands the signal on
     itself: a child told by both would take the second for impatience, and leave without saving.
     """
-    return any(_in_foreground(shell, child) for child in children)
-
-
-def _in_foreground(shell: Process, child: Process) -> bool:
     if shell.ignored & _INT or child.caught & _QUIT:
-        # Born with INT ignored the shell hands that down to every child; and a handler of the child's own for QUIT
+        # Born with INT ignored, the shell hands that down to every child; and a handler of the child's own for QUIT
         # (torchrun and Java have one) hides what it was born with.
         return not child.background
-    # bash, zsh and busybox ignore QUIT themselves, wherever they run.
+    # Many shells ignore QUIT themselves, wherever they run.
     return not child.ignored & (_INT if child.shell else _QUIT)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 """So many processes are named in a line; of more, the line says how many of which name."""
+_LISTED = 100
+"""So many pids at most are in a JSON line, so that it stays one write."""
 
 
 class Timeline:
@@ -34,7 +36,9 @@ class Timeline:
         self._names: dict[int, str] = {}  # pid → name, of everything seen since then
         self._told: set[int] = set()
         self._ended: set[int] = set()
+        self._missing: set[int] = set()
         self._killed: set[int] = set()
+        self._all_killed = False
         self._orphans = 0
 
     def started(self, pid: int, now: float) -> None:
@@ -73,18 +77,22 @@ class Timeline:
         for process in processes:
             alive.add(process.pid)
             self._names.setdefault(process.pid, process.name)
-        gone = [pid for pid in self._told if pid not in alive and pid not in self._ended and pid != self._main]
-        for pid in gone:
-            self._ended.add(pid)
+        # Who was missing at the last look already, and was not reaped here since, was reaped by its parent.
+        missing = {pid for pid in self._told if pid not in alive and pid not in self._ended and pid != self._main}
+        gone = sorted(missing & self._missing)
+        self._missing = missing
+        self._ended.update(gone)
         if gone:
-            self._say("ended", f"{self._list(gone)} ended{self._offset(now)}, reaped by its parent", now, pids=gone)
+            self._say(
+                "ended", f"{self._list(gone)} ended{self._offset(now)}, reaped by its parent", now, pids=gone[:_LISTED]
+            )
 
     def told(self, processes: list[Process], signal: int, why: str, now: float) -> None:
         """These were told the stop."""
         pids = self._know(processes)
         self._told.update(pids)
         text = f"told {self._list(pids)} {signals.name(signal)}{self._offset(now)}: {why}"
-        self._say("told", text, now, pids=pids, signal=signals.name(signal), why=why)
+        self._say("told", text, now, pids=pids[:_LISTED], signal=signals.name(signal), why=why)
 
     def forwarded(self, processes: list[Process], signal: int) -> None:
         """A signal that is no stop was passed on."""
@@ -96,7 +104,9 @@ class Timeline:
     def continued(self, processes: list[Process], now: float) -> None:
         """These were stopped, and run again."""
         pids = self._know(processes)
-        self._say("continued", f"continued {self._list(pids)}, which was stopped{self._offset(now)}", now, pids=pids)
+        self._say(
+            "continued", f"continued {self._list(pids)}, which was stopped{self._offset(now)}", now, pids=pids[:_LISTED]
+        )
 
     def suspended(self, signal: int) -> None:
         """The main process was stopped by a signal, as by ^Z."""
@@ -105,12 +115,20 @@ class Timeline:
 
     def killed(self, processes: list[Process], why: str, now: float) -> None:
         """These were sent SIGKILL."""
-        pids = [pid for pid in self._know(processes) if pid not in self._killed]
+        self._say_killed(self._know(processes), why, now)
+
+    def killed_all(self, why: str, now: float) -> None:
+        """Everything was sent SIGKILL: those who were seen and have not ended, and perhaps others."""
+        self._all_killed = True
+        self._say_killed([pid for pid in self._names if pid not in self._ended], why, now)
+
+    def _say_killed(self, pids: list[int], why: str, now: float) -> None:
+        pids = [pid for pid in pids if pid not in self._killed]
         if not pids:
             return
         self._killed.update(pids)
         text = f"killed {self._list(pids)}{self._offset(now)}: {why}"
-        self._say("killed", text, now, pids=pids, why=why)
+        self._say("killed", text, now, pids=pids[:_LISTED], why=why)
 
     def reaped(self, ended: list[tuple[int, int]], now: float) -> None:
         """These children have ended, with these wait statuses."""
@@ -119,8 +137,8 @@ class Timeline:
                 self._main_ended(status, now)
                 continue
             self._orphans += self._since is not None
-            if self._warn_on_reap:
-                self._log.warning("reaped", f"reaped the orphan with pid {pid}: it {_how(status)}", pid=pid)
+            say = self._log.warning if self._warn_on_reap else self._log.trace
+            say("reaped", f"reaped the orphan with pid {pid}: it {_how(status)}", pid=pid)
             if self._since is None:
                 continue
             if pid in self._names and len(ended) <= _NAMED:
@@ -128,6 +146,8 @@ class Timeline:
                 self._say("ended", text, now, pid=pid, status=status)
             self._names.setdefault(pid, "")
             self._ended.add(pid)
+            if self._all_killed and status & 0x7F == signals.KILL:
+                self._killed.add(pid)
 
     def _main_ended(self, status: int, now: float) -> None:
         self._ended.add(self._main)
@@ -146,8 +166,9 @@ class Timeline:
             return
         limit = self._plan.stop_timeout if self._stopping else self._plan.linger
         took = now - self._since
+        ended = len(self._names) - len(survivors)
         text = (
-            f"done in {_seconds(took)} of {limit:g} s: {_count(len(self._names), 'process', 'processes')} ended, "
+            f"done in {_seconds(took)} of {limit:g} s: {_count(ended, 'process', 'processes')} ended, "
             f"{_count(self._orphans, 'orphan', 'orphans')} reaped, {len(self._killed)} killed; exit code {code}"
         )
         self._log.info(
@@ -155,7 +176,7 @@ class Timeline:
             text,
             seconds=round(took, 3),
             limit=limit,
-            ended=len(self._names),
+            ended=ended,
             orphans=self._orphans,
             killed=len(self._killed),
             code=code,

@@ -20,7 +20,11 @@ class Layout:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Layout:
         """The tree that the environment names; the training toolkit honours SAGEMAKER_BASE_DIR too."""
-        return cls(os.path.abspath(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"))
+        base = environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
+        try:
+            return cls(os.path.abspath(base))
+        except OSError:  # a relative one, in a working directory that has gone
+            return cls(base)
 
     @property
     def config(self) -> str:

@@ -1,4 +1,4 @@
-"""The examples in docker/ are what their READMEs say: each README's commands are run as they stand."""
+"""The examples in docker/ do what their READMEs say: the commands of each are run as they stand."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ EXAMPLES = ROOT / "docker/examples"
 def run_readme(image: str, base: str) -> Iterator[Callable[[str], str]]:
     """Run the commands of an example's README, on the image for the tests; what they made is removed."""
     names: set[str] = set()
+    images: set[str] = set()
 
     def run(example: str) -> str:
         text = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
         (commands,) = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-        assert " docker rm " in " " + " ".join(commands.split())
         names.update(re.findall(r"--name (\S+)", commands))
-        built = commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={PLAIN} ")
+        images.update(re.findall(r"docker build -t (\S+)", commands))
+        commands = commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={PLAIN} ")
         ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", built],
+            ["bash", "-euo", "pipefail", "-c", commands],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -45,9 +46,9 @@ def run_readme(image: str, base: str) -> Iterator[Callable[[str], str]]:
         return ran.stdout
 
     yield run
-    if names:
-        docker("rm", "--force", *names, check=False)
-    for built in docker("images", "--format", "{{.Repository}}", "example-*").stdout.split():
+    for name in names:
+        docker("rm", "--force", name, check=False)
+    for built in images:
         docker("rmi", "--force", built, check=False)
     docker("volume", "rm", "--force", "example-model", check=False)
 

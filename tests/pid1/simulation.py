@@ -35,11 +35,13 @@ class Actor:
         self.ignores = kind == 4
         self.waits = kind == 5 and not self.shell
         self.saves = draw(0, 40) / 4  # seconds from the signal to the end
+        self.gives_up = draw(0, 3) == 0  # its handler's first act is to ignore the signal
         self.stubborn = draw(0, 5) == 0  # has a handler, and goes on all the same
         self.code = draw(0, 255)
         self.immortal = draw(0, 60) == 0  # in uninterruptible sleep
         self.stopped = draw(0, 9) == 0
         self.forks_when_told = draw(0, 6) == 0
+        self.asked = False  # had a handler when it was told
         self.alive = True
         self.zombie = False
         self.status = 0
@@ -146,6 +148,8 @@ class World:
         elif number in STOPS and not actor.ignores:
             picture = actor.picture(self)
             if actor.waits or picture.caught:
+                if actor.gives_up:
+                    actor.handles, actor.waits, actor.ignores = False, False, True
                 if actor.forks_when_told and len(self.actors) < 12:
                     self.spawn(actor.pid, actor.depth + 1)
                 if not actor.stubborn:
@@ -280,12 +284,22 @@ class Run:
                 pictures = {self.main.pid: self.main.picture(world)}
             self.handle(events.Looked(pictures, complete=effect.deep, forward=effect.forward))
         elif isinstance(effect, events.Tell):
-            for process in effect.processes:
-                world.told.setdefault(process.pid, []).append(world.now)
-            for process in effect.processes:
-                world.deliver(process.pid, effect.signal)
-                if process.state == "T":
-                    world.deliver(process.pid, signals.CONT)
+            if effect.group:
+                assert self.main is not None
+                if self.draw(0, 1):  # one more is forked between the look and the signal
+                    world.spawn(self.main.pid, 3).group = self.main.group
+                pids = [actor.pid for actor in world.alive() if actor.group == self.main.group]
+            else:
+                pids = [process.pid for process in effect.processes]
+            for pid in pids:
+                world.told.setdefault(pid, []).append(world.now)
+            for pid in pids:
+                stopped = world.actors[pid].stopped
+                picture = world.actors[pid].picture(world)
+                world.actors[pid].asked = bool(picture.caught or picture.blocked)
+                world.deliver(pid, effect.signal)
+                if stopped:
+                    world.deliver(pid, signals.CONT)
         elif isinstance(effect, events.Forward):
             for process in effect.processes:
                 world.deliver(process.pid, effect.signal)

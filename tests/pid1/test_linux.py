@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from running import stat, surroundings, wait_until
+from running import pids, stat, surroundings, wait_until
 
 from smentry.pid1 import linux
 
@@ -60,14 +60,19 @@ def test_signals_that_are_caught_ignored_and_blocked_are_seen() -> None:
         assert process.blocked == bit(10) | bit(64)
         assert not process.shell
         assert not process.init
-        assert process.state == "S"
+        assert process.state in "SR"
     assert seen.identity == glanced.identity
     assert seen.name.startswith("python")
 
 
 def test_a_process_that_waits_for_signals_counts_as_one_that_blocks_them() -> None:
     """The kernel unblocks them while it waits: its mask shows nothing."""
-    code = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [15]); print('ready', flush=True); signal.sigwait([15])"
+    code = (
+        "import signal\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [15])\n"
+        "print('ready', flush=True)\n"
+        "signal.sigwait([15])\n"
+    )
     with running(sys.executable, "-c", code) as child:
         wait_until(lambda: linux.glance(child.pid, "", 0).blocked & bit(12), "it to wait for its signal")
         assert linux.glance(child.pid, "", 0).blocked & bit(15)
@@ -86,13 +91,9 @@ def test_families_are_followed_to_every_depth() -> None:
 
 
 def test_zombies_are_left_out() -> None:
-    with running("sh", "-c", "exec 3<&0; sleep 0 & echo ready; exec cat <&3") as child:
-        wait_until(
-            lambda: any(
-                (stat(int(p)) or "  ")[:2] == ["Z", str(child.pid)] for p in os.listdir("/proc") if p.isdigit()
-            ),
-            "the zombie",
-        )
+    code = "import os, sys; os.fork() or os._exit(0); print('ready', flush=True); sys.stdin.read()"
+    with running(sys.executable, "-c", code) as child:
+        wait_until(lambda: "Z" in [stat(pid)[0] for pid in pids() if stat(pid)[1:2] == [str(child.pid)]], "the zombie")
         assert linux.descendants(child.pid) == {}
 
 
@@ -164,29 +165,6 @@ def test_an_init_is_known(init: str) -> None:
         process = linux.glance(child.pid, "", 0)
         assert process.init
         assert not process.shell
-
-
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh", "zsh", "ksh", "mksh"])
-def test_what_a_script_starts_in_the_background_is_told_from_the_foreground(shell: str) -> None:
-    words = shell.split()
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not installed")
-    for stdin in (os.O_RDONLY, os.O_RDWR):
-        for script, background in (("tail -f /dev/null & wait", True), ("tail -f /dev/null; :", False)):
-            with (
-                open(os.open("/dev/null", stdin)) as null,
-                subprocess.Popen(
-                    [*words, "-c", script], stdin=null, stdout=subprocess.PIPE, start_new_session=True
-                ) as child,
-            ):
-                wait_until(lambda: "tail" in [p.name for p in linux.descendants(child.pid).values()], "its child")
-                wait_until(lambda: stat(child.pid)[0] == "S", "the shell to wait")
-                found = linux.descendants(os.getpid())
-                seen = next(p for p in found.values() if p.parent == child.pid)
-                os.killpg(child.pid, signal.SIGKILL)
-            if background and stdin == os.O_RDONLY and words[0] != "zsh":
-                continue  # the same file, opened the same way: nothing there to tell it by
-            assert seen.background == background, (stdin, script)
 
 
 def test_what_has_gone_is_empty() -> None:

@@ -54,8 +54,7 @@ def kills_nobody_who_asked_before_the_end_of_its_time(run: Run) -> None:
         return  # then everybody has the linger time
     for pid, when in run.world.killed_at.items():
         actor = run.world.actors[pid]
-        asked = actor.waits or (actor.handles and not actor.handler_after)
-        if asked and not actor.init:
+        if actor.asked and not actor.init:
             assert when >= run.stop_began + run.plan.grace
 
 

@@ -1,11 +1,12 @@
 """Stops at random moments of random programs: no hang, nothing too late, nothing left, no checkpoint lost.
 
-SMENTRY_STOPS says how many; SMENTRY_SEED repeats a run. A program and its stop depend on the seed and their number only. A
-save takes less time than what is left after nearly all of the time is used: who is told only then can do it too.
+SMENTRY_STOPS says how many; SMENTRY_SEED repeats a run. A program and its stop depend on the seed and their number
+only. A save takes less time than what is left when nearly all of the time is used: who is told only then can do it too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shlex
@@ -23,17 +24,22 @@ if TYPE_CHECKING:
 
 STOPS = int(os.environ.get("SMENTRY_STOPS", "40"))
 SEED = int(os.environ.get("SMENTRY_SEED") or random.SystemRandom().randrange(1 << 32))
-AT_ONCE = 12
+AT_ONCE = 16
 LOST = 99
 """The exit code of a program whose workers were taken from it (`member.py`); it has lost its checkpoint then."""
 
 GONE = 127
 """What `wait` says of a child that ended before."""
 
+INTERRUPTED = 1
+"""What CPython exits with when SIGINT comes while it starts."""
+
 LIFE = 3.0
 """Seconds after its start until when a program is stopped."""
 
-SHELLS = [shell for shell in ("sh", "bash", "dash", "busybox sh", "zsh", "ksh", "mksh") if shutil.which(shell.split()[0])]
+SHELLS = [
+    shell for shell in ("sh", "bash", "dash", "busybox sh", "zsh", "ksh", "mksh") if shutil.which(shell.split()[0])
+]
 PYTHON = f"{sys.executable} -I -S {PROGRAMS}/member.py"
 
 
@@ -45,7 +51,7 @@ class Composer:
         self._members = 0
         self.codes = {0}
         self.mode = self._random.choice([mode for mode in MODES if mode != "init" or namespace()])
-        self.timeout = self._random.uniform(9, 12)
+        self.timeout = self._random.uniform(8, 10)
         self.moment = LIFE * self._random.random() ** 1.5
         self.signal = self._random.choice([signal.SIGTERM] * 8 + [signal.SIGINT, signal.SIGQUIT])
         self.scope = self._random.choice(["auto"] * 7 + ["main", "group", "all"])
@@ -59,7 +65,7 @@ class Composer:
         code = pick.choice([0, 0, 0, 1, 7, 255])
         self.codes.add(code)
         late = 0.0 if pick.random() < 0.6 else pick.uniform(0, 1)
-        return f"{PYTHON} {role} {self._members} {late:.2f} {pick.uniform(0, 0.5):.2f} {code}"
+        return f"{PYTHON} {role} {self._members} {late:.2f} {pick.uniform(0, 0.4):.2f} {code}"
 
     def _wrapped(self, depth: int) -> str:
         if depth == 0:
@@ -69,7 +75,9 @@ class Composer:
 
     def _script(self, depth: int) -> str:
         inner = self._wrapped(depth - 1)
-        kind = self._random.choice(["line", "line", "pipe", "two", "trap", "trap in the way", "background", "exec", "daemons"])
+        kind = self._random.choice(
+            ["line", "line", "pipe", "two", "trap", "trap in the way", "background", "exec", "daemons"]
+        )
         return {
             "line": f"{inner}; echo $? > $STATE/next.{depth}",
             "pipe": f"{inner} | cat | tee $STATE/log.{depth}; :",
@@ -100,7 +108,7 @@ def complaint(number: int, directory: Path) -> str:
         while time.monotonic() < began + made.moment and not run.has_ended:
             time.sleep(0.005)
         handlers = {path.suffix for path in run.state.glob("handler.*")}
-        if not run.has_ended:
+        with contextlib.suppress(ProcessLookupError):
             run.send(made.signal)
         code = run.end(made.timeout + 20)
         wrong = []
@@ -113,7 +121,7 @@ def complaint(number: int, directory: Path) -> str:
         if lost:
             wrong.append(f"had a handler before the stop, and lost a checkpoint: {sorted(lost)}")
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
-        if code not in made.codes | {LOST, GONE} | {128 + number for number in signals}:
+        if code not in made.codes | {LOST, GONE, INTERRUPTED} | {128 + number for number in signals}:
             wrong.append(f"exit code {code}, expected one of {sorted(made.codes)} or that of a stop signal")
         if "defect" in run.stderr:
             wrong.append("smentry's own defect")

@@ -1,4 +1,4 @@
-"""What people lose with other inits, and the promises, on real processes: as PID 1 of a namespace and as a subreaper."""
+"""What people lose with other inits, and the promises, on real processes: as PID 1 and as a subreaper."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_program_in_a_pipeline_saves_and_its_log_is_whole(mode: str, start: St
 
 @both
 def test_a_script_that_traps_and_waits_hands_the_signal_on_itself(mode: str, start: Starter) -> None:
-    run = start(script("trap.sh"), *QUICK, mode=mode)
+    run = start(script("trap.sh"), *QUICK, mode=mode, STOPS="SIGTERM SIGINT")
     run.wait_for("ready")
     assert run.stop() == 0
     assert run.lines("trapped") == ["TERM"]

@@ -1,4 +1,4 @@
-"""Programs that are odd in one way or another, each stopped: they restart, wait in their own way, nest, or get a storm."""
+"""Programs that are odd in one way or another, stopped: they restart, wait in their own way, nest, or get a storm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from running import Run, Starter
 
 both = pytest.mark.parametrize("mode", MODES)
+as_init = pytest.mark.parametrize("mode", ["init"])
 QUICK = ("--stop-timeout", "15", "--linger", "1")
 WRAPPER = ["sh", str(PROGRAMS / "wrapper.sh")]
 pytestmark = pytest.mark.together
@@ -38,7 +39,7 @@ def test_a_program_that_blocks_the_signal_and_waits_for_it_is_told(mode: str, ho
     saved_once(run)
 
 
-@both
+@as_init
 def test_a_program_that_restarted_itself_is_told(mode: str, start: Starter) -> None:
     run = start(program("restarts.py"), *QUICK, mode=mode)
     run.wait_for("ready")
@@ -50,7 +51,7 @@ def test_a_program_that_restarted_itself_is_told(mode: str, start: Starter) -> N
     saved_once(run)
 
 
-@both
+@as_init
 def test_a_program_that_installs_its_handler_late_and_is_stopped_after_it_saves(mode: str, start: Starter) -> None:
     run = start(program("late.py"), *QUICK, mode=mode)
     run.wait_for("ready")
@@ -58,7 +59,7 @@ def test_a_program_that_installs_its_handler_late_and_is_stopped_after_it_saves(
     saved_once(run)
 
 
-@both
+@as_init
 def test_a_chain_of_execs_ends_in_the_program_that_is_told(mode: str, start: Starter) -> None:
     saver = " ".join(program("saver.py"))
     chain = f"exec env A=1 nice -n 1 sh -c 'exec bash -c \"exec {saver}\"'"
@@ -77,7 +78,7 @@ def test_smentry_below_smentry(mode: str, start: Starter) -> None:
     saved_once(run)
 
 
-@both
+@as_init
 @pytest.mark.parametrize("init", ["tini -s --", "dumb-init", "dumb-init -c", "catatonit --"])
 def test_another_init_below_smentry(mode: str, init: str, start: Starter) -> None:
     if shutil.which(init.split()[0]) is None:
@@ -89,7 +90,7 @@ def test_another_init_below_smentry(mode: str, init: str, start: Starter) -> Non
     saved_once(run)
 
 
-@both
+@as_init
 def test_a_storm_of_signals_is_passed_on_and_holds_no_stop_up(mode: str, start: Starter) -> None:
     run = start(program("listener.py"), *QUICK, mode=mode)
     run.wait_for("ready")
@@ -122,7 +123,7 @@ def test_a_storm_during_a_stop_does_not_delay_the_kill(mode: str, start: Starter
     assert run.left == {}
 
 
-@both
+@as_init
 def test_a_program_that_stops_itself_while_it_saves_is_continued(mode: str, start: Starter) -> None:
     code = (
         "import os, signal, sys, time\n"
@@ -175,9 +176,13 @@ def zombies(run: Run) -> list[int]:
     return [int(p) for p in os.listdir("/proc") if p.isdigit() and (stat(int(p)) or "  ")[1] in map(str, shells)]
 
 
-@both
+@as_init
 def test_a_launcher_without_a_handler_is_spared_until_its_program_has_saved(mode: str, start: Starter) -> None:
-    code = "import os, subprocess, sys; r = subprocess.call(sys.argv[1:]); open(os.environ['STATE'] + '/next', 'w').write(str(r))"
+    code = (
+        "import os, subprocess, sys\n"
+        "code = subprocess.call(sys.argv[1:])\n"
+        "open(os.environ['STATE'] + '/next', 'w').write(str(code))\n"
+    )
     run = start([sys.executable, "-c", code, *program("saver.py")], *QUICK, mode=mode)
     run.wait_for("ready")
     assert run.stop() == 0

@@ -26,7 +26,7 @@ def process(pid: int, parent: int = 1, **more: object) -> Process:
 def reached(*processes: Process, signal: int = TERM, **more: object) -> tuple[list[int], list[int], bool]:
     """The pids that asked, those that did not, and whether the picture was too small."""
     found = targets.reach({p.pid: p for p in processes}, MAIN, signal, **more)  # type: ignore[arg-type]
-    return sorted(p.pid for p in found.asked), sorted(p.pid for p in found.passed), found.blind
+    return sorted(p.pid for p in found.asked), sorted(p.pid for p in found.silent), found.blind
 
 
 def test_who_has_a_handler_is_told_and_its_children_are_left_to_it() -> None:
@@ -79,10 +79,10 @@ def test_a_shell_with_a_trap_that_waits_for_the_background_hands_it_on_itself() 
     assert reached(shell) == ([2], [], False)
 
 
-def test_one_in_the_foreground_is_enough() -> None:
+def test_a_shell_with_a_trap_is_left_what_it_started_in_the_background_only() -> None:
     shell = process(2, shell=True, caught=HANDLER)
     picture = process(3, 2, caught=HANDLER, ignored=IGNORES), process(4, 2, caught=HANDLER)
-    assert reached(shell, *picture)[0] == [2, 3, 4]
+    assert reached(shell, *picture)[0] == [2, 4]
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -100,6 +100,12 @@ def test_so_does_a_shell_that_was_born_with_int_ignored(background: bool) -> Non
     assert reached(shell, child)[0] == ([2] if background else [2, 3])
 
 
+@pytest.mark.parametrize(("caught", "asked"), [(bits(INT), [3]), (bits(INT, TERM), [2, 3])])
+def test_a_shell_catches_int_in_every_script(caught: int, asked: list[int]) -> None:
+    shell = process(2, shell=True, caught=caught)
+    assert reached(shell, process(3, 2, caught=bits(INT)), signal=INT)[0] == asked
+
+
 def test_the_main_process_alone_is_enough_when_it_asked() -> None:
     assert reached(process(2, caught=HANDLER), complete=False) == ([2], [], False)
 
@@ -112,12 +118,13 @@ def test_but_not_when_its_children_matter(main: Process) -> None:
 def test_who_was_told_keeps_its_children_even_without_its_handlers() -> None:
     """An interpreter that ends gives them up."""
     picture = process(2), process(3, 2, caught=HANDLER)
-    assert reached(*picture, told={(2, 2)}) == ([2], [], False)
-    assert reached(*picture, told={(2, 7)}) == ([3], [2], False)
+    assert reached(*picture, asked={(2, 2)}) == ([2], [], False)
+    assert reached(*picture, asked={(2, 7)}) == ([3], [2], False)
 
 
-def test_who_was_told_and_ignores_it_keeps_nobody_from_it() -> None:
-    assert reached(process(2, ignored=HANDLER), process(3, 2, caught=HANDLER), told={(2, 2)}) == ([3], [2], False)
+def test_who_asked_keeps_its_children_when_its_handler_ignores_the_signal_from_then_on() -> None:
+    picture = process(2, ignored=HANDLER), process(3, 2, caught=HANDLER)
+    assert reached(*picture, asked={(2, 2)}) == ([2], [], False)
 
 
 def test_a_picture_with_a_circle_ends() -> None:

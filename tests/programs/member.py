@@ -1,8 +1,8 @@
 """One process of a random program: `member.py ROLE NAME LATE SAVE CODE`.
 
-It installs its handler LATE seconds after its start and then writes `handler.NAME`. When told it writes `told.NAME`, saves
-for SAVE seconds, writes `saved.NAME` and exits CODE. Roles: `save`; `work`, which needs two worker processes alive to save;
-`daemon`, which leaves a detached saver behind and sleeps for a second; `ignore`; `fork`, which never stops forking.
+It installs its handler LATE seconds after its start and then writes `handler.NAME`. When told it writes `told.NAME`,
+saves for SAVE seconds, writes `saved.NAME` and exits CODE. Roles: `save`; `work`, which needs two workers alive to
+save; `daemon`, which leaves a detached saver behind and sleeps for a second; `ignore`; `fork`, which never stops.
 """
 
 import os

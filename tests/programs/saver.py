@@ -1,6 +1,7 @@
 """A training program that saves for $SAVE_SECONDS when it is asked to stop, and exits $EXIT_CODE (0).
 
 `told` gets a line per signal, `saved` is written at the end. With $FREEZE it stops itself once it is ready.
+$STOPS names the signals it handles (SIGTERM SIGINT SIGQUIT).
 """
 
 import os
@@ -24,8 +25,8 @@ def save(number: int, _frame: object) -> None:
 
 
 saving: list = []
-for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-    signal.signal(stop, save)
+for stop in os.environ.get("STOPS", "SIGTERM SIGINT SIGQUIT").split():
+    signal.signal(signal.Signals[stop], save)
 print("training", flush=True)
 state.ready()
 if os.environ.get("FREEZE"):
