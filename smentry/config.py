@@ -202,7 +202,7 @@ CONFIG = OPTIONS[-1]
 
 _NOT_OPTIONS = frozenset(
     f"SMENTRY_{name}"
-    for name in ("GRACE_SECONDS", "PYTHON", "EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT")
+    for name in ("GRACE_SECONDS", "PYTHON", "PROGRAM", "EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT")
 )
 
 

@@ -105,6 +105,9 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
     job.directory = found.directory
     job.label = found.label
     job.found = found.why
+    if os.path.basename(found.path) == job.verb:
+        job.environment["SMENTRY_PROGRAM"] = found.path
+        job.added.append("SMENTRY_PROGRAM")
     job.warnings.extend(found.warnings)
 
 

@@ -116,7 +116,7 @@ class Supervisor:
             if time.monotonic() >= self._state.wake:
                 # Under a storm of signals the wait never runs out of time: deadlines come all the same.
                 self._handle(Time())
-        self._timeline.left(self._code, time.monotonic(), self._survivors())
+        self._timeline.left(self._code, time.monotonic(), alone=not self._any_left())
         self._leave_foreground()
         return self._code
 
@@ -211,7 +211,7 @@ class Supervisor:
     def _look(self, effect: Look) -> Event:
         main = self._state.main
         if effect.deep:
-            processes = linux.descendants(self._pid)
+            processes = linux.descendants(self._pid, self._state.end_at)
             if not effect.forward:
                 self._timeline.seen(processes.values(), time.monotonic())
             return Looked(processes, complete=True, forward=effect.forward)
@@ -312,13 +312,6 @@ class Supervisor:
                 os.tcsetpgrp(0, os.getpgrp())
         except OSError:
             pass
-
-    def _survivors(self) -> list[linux.Process]:
-        try:
-            os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return []
-        return list(linux.descendants(self._pid).values())
 
     # When smentry itself is broken.
 

@@ -141,12 +141,13 @@ class Timeline:
             say("reaped", f"reaped the orphan with pid {pid}: it {_how(status)}", pid=pid)
             if self._since is None:
                 continue
-            if pid in self._names and len(ended) <= _NAMED:
+            killed = self._all_killed and status & 0x7F == signals.KILL
+            if pid in self._names and len(ended) <= _NAMED and not killed:
                 text = f"{self._names[pid]} ({pid}) {_how(status)}{self._offset(now)}"
                 self._say("ended", text, now, pid=pid, status=status)
             self._names.setdefault(pid, "")
             self._ended.add(pid)
-            if self._all_killed and status & 0x7F == signals.KILL:
+            if killed:
                 self._killed.add(pid)
 
     def _main_ended(self, status: int, now: float) -> None:
@@ -157,11 +158,13 @@ class Timeline:
             text = f"{self._label} ({self._main}) {_how(status)}{self._offset(now)}"
         self._log.info("ended", text, pid=self._main, status=status, ran=round(ran, 3))
 
-    def left(self, code: int, now: float, survivors: list[Process]) -> None:
-        """smentry leaves with this exit code."""
-        if survivors:
-            text = f"cannot kill {self._list(self._know(survivors))}: the kernel keeps it; leaving without it"
-            self._log.error("survived", text, pids=[process.pid for process in survivors])
+    def left(self, code: int, now: float, *, alone: bool) -> None:
+        """smentry leaves with this exit code; not `alone`: there are children left."""
+        survivors = [] if alone else [pid for pid in self._names if pid not in self._ended]
+        if not alone:
+            who = self._list(survivors) if survivors else "processes"
+            text = f"killed {who}, which the kernel has not let die yet; leaving without waiting for it"
+            self._log.error("survived", text, pids=survivors[:_LISTED])
         if self._since is None:
             return
         limit = self._plan.stop_timeout if self._stopping else self._plan.linger

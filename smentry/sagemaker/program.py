@@ -141,7 +141,8 @@ def _on_path(verb: str, environment: Mapping[str, str], own: str, looked: list[s
         path = os.path.join(directory, verb)
         if not os.path.isfile(path):
             continue
-        if is_smentry(path, own):
+        if is_smentry(path, own) or path == environment.get("SMENTRY_PROGRAM"):
+            # The latter: a script that runs `smentry VERB`, and was started for just that.
             passed.append(f"{path} is smentry itself")
         elif not os.stat(path).st_mode & 0o111:
             passed.append(f"{path} has no executable bit")

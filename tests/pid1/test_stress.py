@@ -28,8 +28,8 @@ AT_ONCE = 16
 LOST = 99
 """The exit code of a program whose workers were taken from it (`member.py`); it has lost its checkpoint then."""
 
-GONE = 127
-"""What `wait` says of a child that ended before."""
+GONE = {127, 255}
+"""What `wait` says of a child that ended before; 255 is bash's, when its trap ran meanwhile."""
 
 INTERRUPTED = 1
 """What CPython exits with when SIGINT comes while it starts."""
@@ -121,7 +121,7 @@ def complaint(number: int, directory: Path) -> str:
         if lost:
             wrong.append(f"had a handler before the stop, and lost a checkpoint: {sorted(lost)}")
         signals = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
-        if code not in made.codes | {LOST, GONE, INTERRUPTED} | {128 + number for number in signals}:
+        if code not in made.codes | GONE | {LOST, INTERRUPTED} | {128 + number for number in signals}:
             wrong.append(f"exit code {code}, expected one of {sorted(made.codes)} or that of a stop signal")
         if "defect" in run.stderr:
             wrong.append("smentry's own defect")

@@ -124,6 +124,16 @@ def test_what_was_looked_at_is_listed(tree: Tree) -> None:
 # -- smentry itself under the name train -------------------------------------------------------------
 
 
+def test_a_script_that_runs_smentry_train_is_not_found_by_it_again(tree: Tree) -> None:
+    train = tree.bin / "train"
+    train.write_text(f'#!/bin/sh\necho started >> {tree.marker}\nexec {sys.executable} -m smentry train "$@"\n')
+    train.chmod(0o755)
+    result = tree.run("train")
+    assert result.code == 127
+    assert f"{train} is smentry itself" in result.err
+    assert tree.marker.read_text() == "started\n"
+
+
 @pytest.mark.parametrize("way", ["link", "hard link", "copy", "link to a link"])
 def test_smentry_is_not_its_own_program(tree: Tree, way: str) -> None:
     own = tree.bin / "smentry"
