@@ -121,8 +121,8 @@ def _run(argv: list[str], environment: dict[str, str], invocation: Invocation, m
 
 
 def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log) -> tuple[int, str]:
-    from smentry.pid1.lifecycle import Plan
     from smentry.pid1.process import Identity, Program
+    from smentry.pid1.state import Plan
     from smentry.pid1.supervisor import supervise
 
     for warning in job.warnings:

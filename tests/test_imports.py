@@ -29,6 +29,7 @@ PID1 = {
             "linux",
             "process",
             "signals",
+            "state",
             "stderr",
             "supervisor",
             "targets",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 from smentry.pid1 import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import NoReturn
+
+
+PATIENCE = 1000
+"""Milliseconds that an exec may take before somebody asks whether it is still wanted."""
 
 
 class Identity:
@@ -54,11 +59,19 @@ class StartError(Exception):
         self.code = code
 
 
-def start(program: Program, *, mask: Iterable[int], ignore_children: bool, terminal: bool) -> int:
+def start(
+    program: Program,
+    *,
+    mask: Iterable[int],
+    ignore_children: bool,
+    terminal: bool,
+    unwanted: Callable[[], int] = lambda: 0,
+) -> int:
     """Start a program in a process group of its own, and return its pid once it has been executed.
 
     `mask` and `ignore_children` are for signals.hand_down. With `terminal` its group becomes the foreground group of
-    the terminal on stdin. Raises StartError.
+    the terminal on stdin. `unwanted` is asked while a file system keeps the kernel from executing the program: the
+    signal that makes it needless, or 0. Raises StartError.
     """
     try:
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -75,7 +88,20 @@ def start(program: Program, *, mask: Iterable[int], ignore_children: bool, termi
         _become(program, mask, ignore_children, terminal, writer)
     os.close(writer)
     report = b""
-    while chunk := os.read(reader, 4096):
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while True:
+        if not poll.poll(PATIENCE):
+            signal = unwanted()
+            if signal:
+                os.kill(pid, signals.KILL)
+                os.close(reader)
+                text = f"{signals.name(signal)} came, and the file system of {program.path} has not answered yet: not started"
+                raise StartError(128 + signal, text)
+            continue
+        chunk = os.read(reader, 4096)
+        if not chunk:
+            break
         report += chunk
     os.close(reader)
     if report:

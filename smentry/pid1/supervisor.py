@@ -24,6 +24,7 @@ from smentry.pid1.events import (
     Tell,
     Time,
 )
+from smentry.pid1.state import KILLING, NEVER, State
 from smentry.pid1.timeline import Timeline
 
 TYPE_CHECKING = False
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from signal import struct_siginfo
 
     from smentry.pid1.events import Event
+    from smentry.pid1.state import Plan
     from smentry.pid1.stderr import Log
 
 
 def supervise(
     program: process.Program,
-    plan: lifecycle.Plan,
+    plan: Plan,
     *,
     log: Log,
     mask: Iterable[int] = (),
@@ -66,22 +68,20 @@ _AT_ONCE = 1000
 class Supervisor:
     """One program and what comes of it, from the first process to the last."""
 
-    def __init__(
-        self, program: process.Program, plan: lifecycle.Plan, log: Log, mask: Iterable[int], warn_on_reap: bool
-    ) -> None:
+    def __init__(self, program: process.Program, plan: Plan, log: Log, mask: Iterable[int], warn_on_reap: bool) -> None:
         self._program = program
         self._plan = plan
         self._log = log
         self._mask = frozenset(mask)
         self._timeline = Timeline(log, plan, program.label, warn_on_reap=warn_on_reap)
-        self._state = lifecycle.State()
+        self._state = State()
         self._pid = os.getpid()
         self._is_init = self._pid == 1
         self._ignored_children = False
         self._terminal = False
         self._suspends = False  # ^Z stopped the program, and smentry with it
         self._refused: set[int] = set()  # whom smentry may not signal
-        self._timer = lifecycle.NEVER  # until when the timer runs
+        self._timer = NEVER  # until when the timer runs
         self._straight: dict[int, tuple[int, float]] = {}  # signal → the process it went to, and until when that holds
         self._code: int | None = None
         self.refusal = ""
@@ -129,13 +129,13 @@ class Supervisor:
         every, straight, clock, kill, wait = signals.EVERY, self._straight, time.monotonic, os.kill, _signal.sigwaitinfo
         if wake != self._timer:
             # Not sigtimedwait: interrupted after its time, CPython returns whatever was on the stack for a signal.
-            _signal.setitimer(_signal.ITIMER_REAL, 0 if wake == lifecycle.NEVER else max(1e-6, wake - clock()))
+            _signal.setitimer(_signal.ITIMER_REAL, 0 if wake == NEVER else max(1e-6, wake - clock()))
             self._timer = wake
         while True:
             info: struct_siginfo = wait(every)
             if info[0] not in straight:
                 if info[0] == signals.ALRM and info.si_code > 0:  # the timer's (setitimer(2)), and nobody's else
-                    self._timer = lifecycle.NEVER
+                    self._timer = NEVER
                     return None
                 return info
             pid, until = straight[info[0]]
@@ -200,6 +200,7 @@ class Supervisor:
                 mask=self._mask,
                 ignore_children=self._ignored_children,
                 terminal=self._terminal,
+                unwanted=lambda: min(_signal.sigpending() & self._plan.stop_signals, default=0),
             )
         except process.StartError as error:
             self.refusal = str(error)
@@ -321,7 +322,7 @@ class Supervisor:
         It leans on nothing that may be what is broken: no lifecycle, no timeline.
         """
         state, now = self._state, time.monotonic()
-        deadline = min(now + self._plan.grace, state.end_at) if state.phase != lifecycle.KILLING else now
+        deadline = min(now + self._plan.grace, state.end_at) if state.phase != KILLING else now
         try:
             import traceback
 

@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from smentry.pid1.lifecycle import Plan
     from smentry.pid1.linux import Process
+    from smentry.pid1.state import Plan
     from smentry.pid1.stderr import Log
 
 _NAMED = 5

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from running import surroundings
+from running import program, surroundings, takes_signals, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from running import Starter
 
 # In an interpreter of its own: a test that forks itself would fork the threads of others too.
 START = """
@@ -139,3 +143,23 @@ def test_another_user_without_the_right_to_is_an_error() -> None:
     assert said["code"] == 126
     assert str(said["text"]).startswith("cannot become user 12345: ")
     assert "smentry must be root for --user" in str(said["text"])
+
+
+def test_a_stop_ends_the_wait_for_a_file_system_that_does_not_answer(start: Starter, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    shutil.copy("/bin/true", slow)
+    with subprocess.Popen(
+        [*program("slow_exec.py"), str(slow), "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as holding:
+        assert holding.stdout is not None
+        if holding.stdout.readline() != b"waiting\n":
+            assert holding.stderr is not None
+            pytest.skip(f"fanotify: {holding.stderr.read().decode().strip()}")
+        try:
+            run = start([str(slow)], "--stop-timeout", "5")
+            wait_until(lambda: takes_signals(run.pid), "smentry to block its signals")
+            assert run.stop() == 128 + signal.SIGTERM
+            assert "SIGTERM came" in run.stderr
+            assert run.seconds < 5
+        finally:
+            holding.kill()

@@ -22,7 +22,7 @@ from running import MODES, PROGRAMS, Starter, namespace
 if TYPE_CHECKING:
     from pathlib import Path
 
-STOPS = int(os.environ.get("SMENTRY_STOPS", "40"))
+STOPS = int(os.environ.get("SMENTRY_STOPS", "20"))
 SEED = int(os.environ.get("SMENTRY_SEED") or random.SystemRandom().randrange(1 << 32))
 AT_ONCE = 16
 LOST = 99
