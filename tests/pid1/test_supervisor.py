@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from running import MODES, PROGRAMS, pids, program, stat, wait_until
+from running import MODES, PROGRAMS, program, stat, wait_until
 
 if TYPE_CHECKING:
     from running import Run, Starter
@@ -236,8 +235,11 @@ def test_a_defect_in_the_middle_of_a_stop_tells_nobody_twice_and_ends_in_time(
 
 
 @both
-def test_a_defect_in_a_stop_without_descendants_kills_what_ignores_it(mode: str, start: Starter) -> None:
-    run = start(program("ignorer.py"), "--stop-timeout", "2", mode=mode, init=BROKEN, BREAK="linux.descendants")
+@pytest.mark.parametrize("where", ["linux.descendants", "timeline.Timeline.killed_all"])
+def test_a_defect_leaves_nothing_alive_that_ignores_the_stop_and_ends_in_time(
+    mode: str, where: str, start: Starter
+) -> None:
+    run = start(program("ignorer.py"), "--stop-timeout", "2", mode=mode, init=BROKEN, BREAK=where)
     run.wait_for("ready")
     assert run.stop() == 1
     ends_in_time(run, 2.0)
@@ -249,4 +251,3 @@ def test_a_defect_leaves_the_processes_of_others_alone(start: Starter) -> None:
     run.wait_for("ready")
     assert run.stop() == 1
     assert list(other.alive().values()) == ["sleep"]
-    assert os.getpid() in pids()

@@ -1,6 +1,6 @@
 """smentry with a defect: `BREAK=lifecycle.step` raises, `BREAK=linux.descendants:2` from the 2nd call on.
 
-With `lifecycle.step@Signal` it raises at events of that name only.
+With `lifecycle.step@Signal` it raises at events of that name only; `timeline.Timeline.told` is a method.
 """
 
 import importlib
@@ -11,8 +11,11 @@ from smentry.__main__ import main
 place, _, count = os.environ["BREAK"].partition(":")
 place, _, event = place.partition("@")
 module_name, _, function_name = place.partition(".")
-module = importlib.import_module(f"smentry.pid1.{module_name}")
-whole = getattr(module, function_name)
+holder = importlib.import_module(f"smentry.pid1.{module_name}")
+class_name, _, method_name = function_name.partition(".")
+if method_name:
+    holder, function_name = getattr(holder, class_name), method_name
+whole = getattr(holder, function_name)
 calls = []
 
 
@@ -24,5 +27,5 @@ def broken(*arguments, **options):
     return whole(*arguments, **options)
 
 
-setattr(module, function_name, broken)
+setattr(holder, function_name, broken)
 main()
