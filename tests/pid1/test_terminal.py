@@ -120,6 +120,24 @@ def test_control_z_gives_the_prompt_back_and_fg_goes_on(spawn: Callable[..., pex
     assert (tmp_path / "told").read_text().split() == ["SIGINT"]
 
 
+def test_bg_goes_on_and_leaves_the_terminal_to_the_shell(spawn: Callable[..., pexpect.spawn], tmp_path: Path) -> None:
+    bash = interactive(spawn)
+    bash.sendline(f"{' '.join(SMENTRY)} -- {sys.executable} {PROGRAMS}/saver.py")
+    bash.expect("training")
+    wait_until((tmp_path / "ready").exists, "the program to be ready")
+    bash.sendcontrol("z")
+    bash.expect_exact("prompt> ")
+    bash.sendline("bg")
+    saver = json.loads((tmp_path / "ready").read_text())["pid"]
+    wait_until(lambda: stat(saver)[0] in "SR", "it to go on")
+    bash.sendline("echo still $((40 + 2))")
+    bash.expect("still 42")
+    bash.sendline("kill %1; wait; echo code $?")
+    bash.expect("saved")
+    bash.sendline("echo again $((40 + 3))")
+    bash.expect("again 43")
+
+
 def test_a_stop_of_a_suspended_job_saves(spawn: Callable[..., pexpect.spawn], tmp_path: Path) -> None:
     """SIGTERM and SIGCONT, as `kill` and `fg` or a session's end send them."""
     bash = interactive(spawn)
