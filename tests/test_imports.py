@@ -66,7 +66,11 @@ def loaded(*arguments: str, **variables: str) -> set[str]:
 def imports(program: str, *arguments: str, **variables: str) -> set[str]:
     process = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", program, *arguments],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **variables},
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("SMENTRY_")},
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            **variables,
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -31,6 +31,9 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., pexpect.spawn]]:
 
     yield start
     for child in spawned:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        child.ptyproc.delayafterterminate = 1.0  # on a busy machine even that takes its time
         child.close(force=True)
 
 
