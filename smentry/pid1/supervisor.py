@@ -139,7 +139,7 @@ class Supervisor:
                     return None
                 return info
             pid, until = straight[info[0]]
-            if clock() >= min(until, wake):
+            if clock() >= until:
                 return info
             try:
                 kill(pid, info[0])
@@ -227,7 +227,8 @@ class Supervisor:
     def _forward(self, effect: Forward) -> None:
         self._send(effect)
         if effect.again:
-            self._straight[effect.signal] = (effect.processes[0].pid, time.monotonic() + lifecycle.LOOK_AGAIN)
+            until = min(time.monotonic() + lifecycle.LOOK_AGAIN, self._state.wake)
+            self._straight[effect.signal] = (effect.processes[0].pid, until)
         self._timeline.forwarded(effect.processes, effect.signal)
 
     def _send(self, effect: Tell | Forward) -> None:
@@ -278,6 +279,7 @@ class Supervisor:
                 self._log.warning("kill", text, pid=pid, signal=signals.name(signal))
 
     def _stop_begins(self, effect: StopBegins) -> None:
+        self._straight.clear()  # from now on there are deadlines
         self._timeline.stop_begins(effect.reason, time.monotonic())
 
     def _exit(self, effect: Exit) -> None:

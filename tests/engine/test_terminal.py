@@ -24,6 +24,7 @@ class Terminal:
         words, name, state = engine.command(*command, environment=environment)
         self.container = Container(name, state)
         self.screen = pexpect.spawn("docker", ["run", "-it", *words], timeout=LIMIT, dimensions=(24, 80))
+        self.screen.ptyproc.delayafterterminate = 1.0  # on a busy machine ending it takes its time
 
     def shows(self, text: str) -> None:
         """Wait for a text."""
