@@ -10,6 +10,10 @@ from smentry.pid1 import signals
 _SHELLS = frozenset(
     b"sh bash rbash bash-static dash ash zsh zsh5 zsh-static ksh ksh93 mksh lksh mksh-static yash posh".split()
 )
+_MKSHS = frozenset((b"mksh", b"lksh", b"mksh-static"))
+_MKSH_CATCHES = sum(1 << (number - 1) for number in (1, 2, 3, 14, 15, 28))
+"""What mksh catches without any trap. Dying of one of them it sends it to its whole group (`kill(0, …)`), workers of a
+program that saves included; so it is never told for having these handlers."""
 _BUSYBOXES = frozenset((b"busybox", b"busybox-static", b"toybox"))
 _INITS = frozenset(b"tini tini-static docker-init dumb-init catatonit su runuser sudo script timeout".split())
 """Programs that only hand signals on to the child they run; some of them kill it soon after."""
@@ -171,6 +175,8 @@ def _read_program(process: Process) -> None:
         process.shell = any(word.lstrip(b"-").rpartition(b"/")[2] in _SHELLS for word in words[:2])
     else:
         process.shell = base in _SHELLS
+        if base in _MKSHS:
+            process.caught &= ~_MKSH_CATCHES
         process.init = base in _INITS
 
 

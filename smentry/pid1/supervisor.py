@@ -262,7 +262,7 @@ class Supervisor:
             # kill(2): -1 spares the caller, if it is PID 1 of a namespace, and nothing else. One atomic sweep.
             self._kill(-1, signals.KILL)
             return
-        if self._state.group:
+        if self._state.main:  # once it has gone, the number of its group may be another's
             self._kill(-self._state.group, signals.KILL)
         for pid in self._below():
             self._kill(pid, signals.KILL)
