@@ -198,3 +198,38 @@ def test_hundreds_of_processes_are_told_and_reaped(mode: str, start: Starter) ->
     assert run.stop() == 128 + signal.SIGTERM
     assert run.left == {}
     assert run.seconds < 10
+
+
+@both
+def test_smentry_itself_stopped_for_a_while_goes_on_where_it_was(mode: str, start: Starter) -> None:
+    """SIGSTOP interrupts its wait after the time of that: sigtimedwait(2) in CPython then returns garbage."""
+    run = start(program("saver.py"), *QUICK, mode=mode, save=1.5)
+    run.wait_for("ready")
+    run.send(signal.SIGTERM)
+    run.wait_for("told")
+    run.send(signal.SIGSTOP)
+    run.wait_for("saved")
+    run.send(signal.SIGCONT)
+    assert run.end() == 0
+    assert "defect" not in run.stderr
+    saved_once(run)
+
+
+LAUNCHER = """
+import signal, subprocess, sys
+def stop(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child.terminate()
+child = subprocess.Popen(sys.argv[1:])
+signal.signal(signal.SIGTERM, stop)
+sys.exit(child.wait())
+"""
+
+
+@both
+def test_a_launcher_that_ignores_the_signal_from_then_on_keeps_its_program(mode: str, start: Starter) -> None:
+    """It hands the signal on itself; told by smentry too, the program would take the second for impatience."""
+    run = start([sys.executable, "-c", LAUNCHER, *program("saver.py")], *QUICK, mode=mode, save=1.5)
+    run.wait_for("ready")
+    assert run.stop() == 0
+    saved_once(run)
