@@ -19,7 +19,7 @@ help:
 	@echo "make demo-docker   the same in a container"
 	@echo "make image         the image 'smentry' (BASE_IMAGE=... to build on another base)"
 	@echo "make test          all tests; those that need a container engine skip where none answers"
-	@echo "make test-quick    the tests that need no engine and less than a minute"
+	@echo "make test-quick    the tests that need no engine, in about a minute"
 	@echo "make test-pythons  the quick tests on every Python from 3.9 to 3.13 found here"
 	@echo "make fuzz          a million random steps against the promises of the lifecycle"
 	@echo "make stress        1,000 stops of random programs at random moments"

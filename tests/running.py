@@ -219,7 +219,7 @@ class Starter:
 
 
 def surroundings() -> dict[str, str]:
-    """The environment for smentry: it finds itself, and nothing of this session's settings for an init."""
+    """The environment for smentry: it finds itself, and none of the settings for an init that the tests are run with."""
     kept = {name: value for name, value in _ENVIRONMENT.items() if not name.startswith(("SMENTRY_", "TINI_"))}
     return {**kept, "PYTHONPATH": str(Path(smentry.__file__).parent.parent), "PROGRAMS": str(PROGRAMS)}
 

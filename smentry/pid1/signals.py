@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from signal import struct_siginfo
 
-HUP, INT, QUIT, KILL, PIPE, ALRM, TERM = 1, 2, 3, 9, 13, 14, 15
+INT, QUIT, KILL, PIPE, ALRM, TERM = 2, 3, 9, 13, 14, 15
 CHLD = int(_signal.SIGCHLD)
 CONT = int(_signal.SIGCONT)
 STOP = int(_signal.SIGSTOP)
-TSTP, TTIN, TTOU = int(_signal.SIGTSTP), int(_signal.SIGTTIN), int(_signal.SIGTTOU)
+TTIN, TTOU = int(_signal.SIGTTIN), int(_signal.SIGTTOU)
 XCPU, XFSZ = int(_signal.SIGXCPU), int(_signal.SIGXFSZ)
 RTMIN, RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 

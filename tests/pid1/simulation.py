@@ -17,7 +17,7 @@ Draw = Callable[[int, int], int]
 
 SELF = 1
 STOPS = (signals.TERM, signals.INT, signals.QUIT)
-OTHERS = (signals.HUP, 10, 12, 28, signals.CONT, 34)
+OTHERS = (1, 10, 12, 28, signals.CONT, 34)
 
 
 class Actor:
