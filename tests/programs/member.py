@@ -15,8 +15,10 @@ role, name, late, save, code = sys.argv[1], sys.argv[2], float(sys.argv[3]), flo
 
 
 def note(what: str) -> None:
-    with open(os.path.join(os.environ["STATE"], f"{what}.{name}"), "a", encoding="ascii") as file:
-        file.write(f"{time.monotonic()}\n")
+    # Without a codec: its first use is an import, and a handler that comes in the middle of that cannot use it either.
+    file = os.open(os.path.join(os.environ["STATE"], f"{what}.{name}"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.write(file, f"{time.monotonic()}\n".encode())
+    os.close(file)
 
 
 def worker() -> int:
