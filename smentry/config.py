@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from smentry.yamlfile import Entry
+    from smentry.hookfile import Configured
 
 DEFAULT_FILE = "/etc/smentry.yaml"
+DEFAULT_HOOKS = "/etc/smentry/hooks.d"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 LONGEST = 366 * 86400.0
 """Seconds of the longest duration: a longer one is a slip of the pen, and overflows the kernel's timers."""
@@ -56,7 +57,8 @@ def words(text: str) -> list[str]:
     return found
 
 
-def _truth(text: str) -> bool:
+def truth(text: str) -> bool:
+    """Whether a word means yes. Raises ValueError."""
     word = text.strip().lower()
     if word in ("1", "true", "yes", "on"):
         return True
@@ -81,7 +83,8 @@ def _code(text: str) -> int:
     raise ValueError(f"expected an exit code from 0 to 255, got {text!r}")
 
 
-def _caught(text: str) -> int:
+def caught(text: str) -> int:
+    """The number of a signal that smentry can get. Raises ValueError."""
     found = signals.number(text)
     if found in (signals.KILL, signals.STOP):
         raise ValueError(f"expected a signal that can be caught, got {text!r}")  # signal(7)
@@ -94,10 +97,16 @@ def _rewrite(text: str) -> tuple[int, int]:
     start, colon, target = text.partition(":")
     if not (colon and start.strip() and target.strip()):
         raise ValueError(f"expected FROM:TO, such as TERM:INT or USR1:0, got {text!r}")
-    return _caught(start), 0 if target.strip() == "0" else signals.number(target)
+    return caught(start), 0 if target.strip() == "0" else signals.number(target)
 
 
 def _text(text: str) -> str:
+    return text
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise ValueError("expected a path, got ''")
     return text
 
 
@@ -117,7 +126,8 @@ def _user(text: str) -> str:
     return text
 
 
-def _above_zero(text: str) -> float:
+def above_zero(text: str) -> float:
+    """Seconds of a duration above 0. Raises ValueError."""
     seconds = duration(text)
     if seconds <= 0:
         raise ValueError(f"expected a time above 0, got {text!r}")
@@ -178,24 +188,26 @@ OPTIONS = (
     Option("script", VALUE, _script, "run this file of that channel", "CHANNEL/PATH"),
     Option("train", COMMAND, words, "the program for train", "CMD"),
     Option("serve", COMMAND, words, "the program for serve", "CMD"),
-    Option("stop-timeout", VALUE, _above_zero, "when SIGKILL comes (120s; 30s for serve)", "DUR"),
-    Option("max-runtime", VALUE, _above_zero, "stop by itself after so long", "DUR"),
+    Option("stop-timeout", VALUE, above_zero, "when SIGKILL comes (120s; 30s for serve)", "DUR"),
+    Option("max-runtime", VALUE, above_zero, "stop by itself after so long", "DUR"),
     Option("linger", VALUE, duration, "time for what is left at the end (10s)", "DUR", default=10.0),
     Option(
         "scope", VALUE, _choice(*_SCOPES), "auto|main|group|all; -c: main, -g: group", "WHO",
         {"c": "main", "g": "group"}, "auto",
     ),
-    Option("stop-signals", LIST, _caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
+    Option("stop-signals", LIST, caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
     Option("rewrite", LIST, _rewrite, "pass TO on for FROM; FROM:0 drops it", "FROM:TO", {"r": None}, ()),
     Option("success", LIST, _code, "exit 0 when the program exits CODE", "CODE", {"e": None}, ()),
     Option("parent-death", VALUE, signals.number, "get SIGNAL when the parent dies", "SIGNAL", {"p": None}),
-    Option("wait-all", FLAG, _truth, "end with the last process, not the main one", default=False),
+    Option("wait-all", FLAG, truth, "end with the last process, not the main one", default=False),
     Option("user", VALUE, _user, "run the program as that user", "USER[:GROUP]"),
-    Option("warn-on-reap", FLAG, _truth, "say when an orphan is reaped", "", {"w": None}, False),
+    Option("warn-on-reap", FLAG, truth, "say when an orphan is reaped", "", {"w": None}, False),
     Option("verbose", COUNT, _count, "say more; twice: still more", "", {"v": None}, 0),
-    Option("quiet", FLAG, _truth, "say errors only", "", {"q": None}, False),
+    Option("quiet", FLAG, truth, "say errors only", "", {"q": None}, False),
     Option("log-format", VALUE, _choice("text", "json"), "text|json", "FORMAT", default="text"),
-    Option("dry-run", FLAG, _truth, "print what would run, as YAML; start nothing", default=False),
+    Option("hooks-dir", VALUE, _path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
+    Option("timeline", VALUE, _path, "write the events of a stop as JSON lines", "PATH"),
+    Option("dry-run", FLAG, truth, "print what would run, as YAML; start nothing", default=False),
     Option("config", VALUE, _text, f"settings ({DEFAULT_FILE})", "FILE"),
 )  # fmt: skip
 CONFIG = OPTIONS[-1]
@@ -210,10 +222,11 @@ class Settings:
     """The value of every option, and where it came from.
 
     `origins` maps an attribute to `flag --stop-timeout`, `variable SMENTRY_STOP_TIMEOUT`, `file PATH` or
-    `default`. Times are seconds; signals are numbers; `stop_timeout` is None where nobody set it.
+    `default`. Times are seconds; signals are numbers; `stop_timeout` is None where nobody set it. `hooks` are in the
+    order in which those of an event run.
     """
 
-    __slots__ = ("origins", "warnings", *(option.attribute for option in OPTIONS))
+    __slots__ = ("hooks", "origins", "warnings", *(option.attribute for option in OPTIONS))
 
     script: str | None
     train: list[str] | None
@@ -232,14 +245,18 @@ class Settings:
     verbose: int
     quiet: bool
     log_format: str
+    hooks_dir: str
+    timeline: str | None
     dry_run: bool
     config: str | None
+    hooks: tuple[Configured, ...]
     origins: dict[str, str]
     warnings: list[str]
 
     def __init__(self) -> None:
         self.origins = {}
         self.warnings = []
+        self.hooks = ()
         for option in OPTIONS:
             self.put(option, option.default, "default")
 
@@ -282,26 +299,32 @@ def resolve(flags: Sequence[Flag], environment: Mapping[str, str], default_file:
     for flag in flags:
         if flag.option is CONFIG:
             settings.put(CONFIG, flag.text, f"flag {flag.written}")
-    if settings.config is not None:
-        _apply_file(settings, settings.config, settings.where("config"))
-    elif os.path.exists(default_file):
-        _apply_file(settings, default_file, "")
+    hooks = None
+    if settings.config is not None or os.path.exists(default_file):
+        from smentry import configfile  # loads PyYAML: only where there is a file
+
+        hooks = configfile.apply(settings, default_file if settings.config is None else settings.config)
     _apply_tini(settings, environment)
     _apply_variables(settings, environment)
     _apply_flags(settings, flags)
     for name in ("train", "serve"):
-        command = getattr(settings, name)
-        for word in command or ():
-            if word in _SHELL_WORDS:
-                settings.warnings.append(
-                    f"{settings.where(name)}: {word!r} is a word like any other without a shell: use sh -c"
-                )
-                break
+        warn_of_operators(settings, settings.where(name), getattr(settings, name) or ())
+    if hooks is not None or settings.origins["hooks_dir"] != "default" or os.path.exists(settings.hooks_dir):
+        from smentry import hookfile
+
+        hookfile.apply(settings, hooks, environment)
     return settings
 
 
-def _value(option: Option, text: str, where: str) -> Any:
-    """`text` as a value of `option`; a list's elements are parted by commas or blanks."""
+def warn_of_operators(settings: Settings, where: str, command: Sequence[str]) -> None:
+    """Warn of a command that seems to want a shell."""
+    operator = next((word for word in command if word in _SHELL_WORDS), "")
+    if operator:
+        settings.warnings.append(f"{where}: {operator!r} is a word like any other without a shell: use sh -c")
+
+
+def value_of(option: Option, text: str, where: str) -> Any:
+    """`text` as a value of `option`; a list's elements are parted by commas or blanks. Raises RefusedError."""
     if "\0" in text:
         raise RefusedError(f"{where}: expected text without NUL characters")
     try:
@@ -325,7 +348,7 @@ def _apply_flags(settings: Settings, flags: Sequence[Flag]) -> None:
         if option.kind == COUNT:
             value = getattr(settings, option.attribute) + 1 if again else 1
         elif option.takes_value:
-            value = _value(option, flag.text or "", flag.written)
+            value = value_of(option, flag.text or "", flag.written)
             if option.kind == LIST and again:
                 value = getattr(settings, option.attribute) + value
         settings.put(option, value, f"flag {flag.written}")
@@ -339,7 +362,7 @@ def _apply_variables(settings: Settings, environment: Mapping[str, str]) -> None
         option = known.get(name)
         if option is not None:
             if environment[name]:  # an empty variable is how a Dockerfile's ENV is taken back
-                settings.put(option, _value(option, environment[name], name), f"variable {name}")
+                settings.put(option, value_of(option, environment[name], name), f"variable {name}")
                 if option.name == "verbose" and not environment.get("SMENTRY_QUIET"):
                     settings.quiet = False
         elif name not in _NOT_OPTIONS and not _of_kubernetes(name, environment[name]):
@@ -358,7 +381,7 @@ def _apply_tini(settings: Settings, environment: Mapping[str, str]) -> None:
         settings.put(options["scope"], "group", "variable TINI_KILL_PROCESS_GROUP")
     text = environment.get("TINI_VERBOSITY", "")
     if text:
-        level = _value(options["verbose"], text, "TINI_VERBOSITY")  # tini's 1 is smentry's 0
+        level = value_of(options["verbose"], text, "TINI_VERBOSITY")  # tini's 1 is smentry's 0
         settings.put(options["verbose"], max(0, level - 1), "variable TINI_VERBOSITY")
         settings.put(options["quiet"], level == 0, "variable TINI_VERBOSITY")
 
@@ -369,48 +392,3 @@ def nearest(word: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "
 
     close = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {prefix}{close[0]}?" if close else ""
-
-
-# -- the file --------------------------------------------------------------------------------------
-
-
-def _apply_file(settings: Settings, path: str, named_by: str) -> None:
-    from smentry import yamlfile  # loads PyYAML: only where there is a file
-
-    known = {option.attribute: option for option in OPTIONS if option is not CONFIG}
-    for entry in yamlfile.load(path, named_by):
-        option = known.get(entry.key)
-        if option is None:
-            hint = nearest(entry.key, known) or f"; the keys are {', '.join(known)}"
-            raise RefusedError(f"{entry.place}: {entry.key!r} is no key of smentry{hint}")
-        settings.put(option, _entry_value(option, entry), f"file {path}")
-
-
-def _entry_value(option: Option, entry: Entry) -> Any:
-    """The value of a key: text as in a variable, or a list of it where the option is a list or a command."""
-    if entry.items is None or option.kind not in (LIST, COMMAND):
-        return _value(option, _entry_text(entry, _EXPECTED.get(option.kind, option.metavar)), entry.where)
-    expected = "a word" if option.kind == COMMAND else option.metavar
-    texts = [_entry_text(item, expected) for item in entry.items]
-    if not texts or (option.kind == COMMAND and not texts[0]):
-        raise RefusedError(f"{entry.where}: expected {_EXPECTED[option.kind]}, got an empty one")
-    if option.kind == COMMAND:
-        return texts
-    values = [_value(option, text, item.where) for text, item in zip(texts, entry.items)]
-    return tuple([value for part in values for value in part])
-
-
-_EXPECTED = {
-    COMMAND: "a command: text, or a list of words",
-    LIST: "text, or a list of text",
-    FLAG: "true or false",
-    COUNT: "a number from 0 to 9",
-}
-
-
-def _entry_text(entry: Entry, expected: str) -> str:
-    if entry.text is None:
-        raise RefusedError(f"{entry.where}: expected {expected}, got {entry.got}")
-    if "\0" in entry.text:
-        raise RefusedError(f"{entry.where}: expected text without NUL characters")
-    return entry.text

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from smentry.config import Settings
+    from smentry.hookfile import Configured
     from smentry.job import Job
+    from smentry.pid1.hooks import Copy
 
 _HIDDEN = "***"
 _SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|credential|(api|access|private|auth)[-_]?key", re.I)
@@ -38,9 +40,12 @@ def render(job: Job, settings: Settings) -> str:
         "program": program,
         "budget": {
             "stop_timeout": _number(job.stop_timeout),
+            "stopping_hooks": _number(job.stopping),
             "program": _number(job.grace),
-            "kill": _number(job.stop_timeout - job.grace),
+            "after_hooks": _number(job.after),
+            "kill": _number(job.reserve),
         },
+        "hooks": [_hook(hook) for hook in sorted(settings.hooks, key=_turn)],
         "settings": {
             option.attribute: {
                 "value": _shown(option.attribute, settings, job),
@@ -52,6 +57,45 @@ def render(job: Job, settings: Settings) -> str:
     }
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
     return text
+
+
+def _turn(hook: Configured) -> tuple[int, int]:
+    """Where a hook's event stands in the order in which they can happen; signals' come after the start."""
+    from smentry.pid1 import signals
+    from smentry.pid1.hooks import EVENTS
+
+    if hook.event in EVENTS:
+        place = EVENTS.index(hook.event)
+        return (place * 2, 0)
+    return (1, signals.number(hook.event))
+
+
+def _hook(hook: Configured) -> dict[str, Any]:
+    from smentry.pid1 import signals
+
+    shown: dict[str, Any] = {"on": hook.event, "name": hook.name}
+    if hook.run:
+        shown["run"] = conceal(hook.run)
+    if hook.signal:
+        shown["signal"] = signals.name(hook.signal)
+    if hook.wait_for:
+        shown["wait_for"] = hook.wait_for
+    if hook.copy is not None:
+        shown["copy"] = _copy(hook.copy)
+    shown["timeout"] = "none" if hook.timeout == float("inf") else _number(hook.timeout)
+    if hook.event == "start":
+        shown["required"] = hook.required
+    shown["from"] = hook.place
+    return shown
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    if copy.source:
+        return {"from": copy.source, "to": copy.to}
+    shown: dict[str, Any] = {"newest": copy.newest, "to": copy.to, "settled": _number(copy.settled)}
+    if copy.complete:
+        shown["complete"] = copy.complete
+    return shown
 
 
 def _shown(name: str, settings: Settings, job: Job) -> Any:

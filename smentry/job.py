@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from smentry.config import Settings
+    from smentry.hookfile import Configured
 
 VERBS = ("train", "serve")
 STOP_TIMEOUTS = {"train": 120.0, "serve": 30.0}
@@ -23,23 +24,39 @@ SHORTEST_GRACE = 1.0
 _CAP_SETGID, _CAP_SETUID = 6, 7  # linux/capability.h
 
 
+class Shares:
+    """How a stop's time is shared out, in seconds: `stopping` hooks, program, hooks `after` it, and the kill's `reserve`."""
+
+    __slots__ = ("after", "program", "reserve", "stopping")
+
+    def __init__(self, program: float, reserve: float, stopping: float = 0.0, after: float = 0.0) -> None:
+        self.program = program
+        self.reserve = reserve
+        self.stopping = stopping
+        self.after = after
+
+
 class Job:
     """The program and its surroundings, complete.
 
     `path` is the file that is executed, `argv` its words; `environment` is all of it, `added` the names
     in it that smentry set. `directory` is None where it stays, `identity` (uid, gid, groups) too.
-    `found` says why it is this program (empty for a plain command). `stop_timeout` and `grace` are seconds.
+    `found` says why it is this program (empty for a plain command). `stop_timeout` is seconds, and so are its
+    shares: `stopping` (hooks), `grace` (the program's), `after` (hooks) and `reserve` (the kill's).
     """
 
     __slots__ = (
-        "added", "argv", "directory", "environment", "found", "grace",
-        "identity", "label", "path", "stop_timeout", "verb", "warnings",
+        "added", "after", "argv", "directory", "environment", "found", "grace", "identity",
+        "label", "path", "reserve", "stop_timeout", "stopping", "verb", "warnings",
     )  # fmt: skip
 
-    def __init__(self, verb: str | None, stop_timeout: float, grace: float) -> None:
+    def __init__(self, verb: str | None, stop_timeout: float, shares: Shares) -> None:
         self.verb = verb
         self.stop_timeout = stop_timeout
-        self.grace = grace
+        self.stopping = shares.stopping
+        self.grace = shares.program
+        self.after = shares.after
+        self.reserve = shares.reserve
         self.path = ""
         self.argv: list[str] = []
         self.environment: dict[str, str] = {}
@@ -74,16 +91,44 @@ def resolve(
     return job
 
 
-def budget(stop_timeout: float, settings: Settings) -> float:
-    """The program's own share of a stop, in seconds. Raises RefusedError where it is too short."""
+def budget(stop_timeout: float, settings: Settings) -> Shares:
+    """The shares of a stop. Raises RefusedError where the program's own is too short.
+
+    What is set aside for hooks is the sum of their timeouts; for those after the program, of which either the `stopped`,
+    the `succeeded` or the `failed` run, and then those of `exit`, the most that it can be.
+    """
     reserve = min(LONGEST_RESERVE, stop_timeout / 10)
-    grace = stop_timeout - reserve
-    if grace < SHORTEST_GRACE:
+    if not settings.hooks:
+        grace = stop_timeout - reserve
+        if grace < SHORTEST_GRACE:
+            raise RefusedError(
+                f"{settings.where('stop_timeout')}: a stop timeout of {stop_timeout:g} s leaves the program"
+                f" {grace:g} s after {reserve:g} s for the kill: expected 1.12s or more"
+            )
+        return Shares(grace, reserve)
+    from smentry.pid1 import hooks
+
+    def of(event: str) -> list[Configured]:
+        return [hook for hook in settings.hooks if hook.event == event]
+
+    before = of(hooks.STOPPING)
+    behind = max((of(event) for event in (hooks.STOPPED, hooks.SUCCEEDED, hooks.FAILED)), key=_seconds) + of(hooks.EXIT)
+    shares = Shares(
+        stop_timeout - _seconds(before) - _seconds(behind) - reserve, reserve, _seconds(before), _seconds(behind)
+    )
+    if shares.program < SHORTEST_GRACE:
+        longest = sorted(before + behind, key=lambda hook: -hook.timeout)[:3]
+        named = ", ".join([f"{hook.where}{'.timeout' if hook.key else ''} ({hook.timeout:g} s)" for hook in longest])
         raise RefusedError(
-            f"{settings.where('stop_timeout')}: a stop timeout of {stop_timeout:g} s leaves the program"
-            f" {grace:g} s after {reserve:g} s for the kill: expected 1.12s or more"
+            f"{settings.where('stop_timeout')}: hooks take {shares.stopping:g} s + {shares.after:g} s,"
+            f" the kill {reserve:g} s: of a stop timeout of {stop_timeout:g} s the program is left {shares.program:g} s,"
+            f" expected 1 s or more: {f'shorten {named} or ' if named else ''}raise stop_timeout"
         )
-    return grace
+    return shares
+
+
+def _seconds(hooks: list[Configured]) -> float:
+    return sum([hook.timeout for hook in hooks], 0.0)
 
 
 def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
@@ -116,8 +161,10 @@ def _announce(job: Job) -> None:
 
     torchrun is told in whole seconds; otherwise it would give its workers 30.
     """
-    # A script that itself calls smentry would be started by it again, and so on for ever.
-    job.environment.pop("SMENTRY_SCRIPT", None)
+    # A script that itself calls smentry would be started by it again, and so on for ever; nor are the hooks and the record
+    # of this smentry also those of one below it.
+    for name in ("SMENTRY_SCRIPT", "SMENTRY_HOOKS_DIR", "SMENTRY_TIMELINE"):
+        job.environment.pop(name, None)
     # smentry's own variable is what flag or file made of it, in seconds; the others are kept where set.
     for name, value in (
         ("SMENTRY_STOP_TIMEOUT", f"{job.stop_timeout:g}"),

@@ -10,66 +10,118 @@ import yaml
 from smentry.errors import RefusedError
 
 _LIMIT = 1 << 20
+_DEEPEST = 8
+"""Levels of lists and mappings; the deepest key there is has three."""
+
+_MOST = 100_000
+"""Values of a file with its aliases written out: a few lines of them could stand for billions."""
+
 _NULL = "tag:yaml.org,2002:null"
 
 
 class Entry:
-    """One value: `text` of a scalar, `items` of a list; neither for nothing (null) and for a mapping.
+    """One value: `text` of a scalar, `items` of a list, `fields` of a mapping; none of them for nothing (null).
 
     A scalar is its text as it was written: YAML 1.1 would make 902 of `15:2`, and True of `on`. `key` is the
-    path of the value, such as `rewrite[1]`; `place` is file and line; `got` says what the value is.
+    path of the value, such as `hooks[0].copy.newest`; `place` is file and line; `got` says what the value is.
     """
 
-    __slots__ = ("got", "items", "key", "place", "text")
+    __slots__ = ("fields", "got", "items", "key", "place", "text")
 
-    def __init__(self, key: str, node: yaml.Node, path: str) -> None:
+    def __init__(self, key: str, place: str) -> None:
         self.key = key
-        self.place = _place(path, node)
+        self.place = place
         self.text: str | None = None
         self.items: list[Entry] | None = None
+        self.fields: dict[str, Entry] | None = None
         self.got = "nothing"
-        if isinstance(node, yaml.SequenceNode):
-            self.got = "a list"
-            # Not deeper than one level: an alias may make a list contain itself.
-            nested = (yaml.SequenceNode, yaml.MappingNode)
-            self.items = []
-            for index, item in enumerate(node.value):
-                if isinstance(item, nested) and key.endswith("]"):
-                    break
-                self.items.append(Entry(f"{key}[{index}]", item, path))
-        elif isinstance(node, yaml.MappingNode):
-            self.got = "a mapping"
-        elif node.tag != _NULL:
-            self.text = str(node.value)
-            self.got = repr(self.text)
 
     @property
     def where(self) -> str:
         """File, line and key, for the start of a message."""
         return f"{self.place}: {self.key}"
 
+    def refused(self, expected: str) -> RefusedError:
+        """The error that something else than this was expected."""
+        return RefusedError(f"{self.where}: expected {expected}, got {self.got}")
 
-def load(path: str, named_by: str) -> list[Entry]:
-    """The top-level values of the file, in its order. `named_by` is what asked for it, such as `--config`.
+    def word(self, expected: str) -> str:
+        """The text, fit to be an argument or a path. Raises RefusedError where there is none; `expected` says what was."""
+        if self.text is None:
+            raise self.refused(expected)
+        if "\0" in self.text:
+            raise RefusedError(f"{self.where}: expected text without NUL characters")
+        try:
+            os.fsencode(self.text)
+        except UnicodeEncodeError:
+            raise self.refused("text that can be an argument of a program") from None
+        return self.text
 
-    Raises RefusedError where it cannot be read, is not YAML, is no mapping, or has a key twice.
+
+def load(path: str, named_by: str) -> dict[str, Entry]:
+    """The top-level values of the file by their keys, in its order. `named_by` is what asked for it, such as `--config`.
+
+    Raises RefusedError where it cannot be read, is not YAML, is no mapping, has a key twice in any mapping, or goes
+    too deep, for ever by an alias included.
     """
     root = _compose(path, _read(path, named_by))
     if root is None or root.tag == _NULL:
-        return []
+        return {}
     if not isinstance(root, yaml.MappingNode):
         kind = "a list" if isinstance(root, yaml.SequenceNode) else "plain text"
         raise RefusedError(f"{_place(path, root)}: expected keys and values such as 'stop_timeout: 90s', got {kind}")
-    entries: list[Entry] = []
-    lines: dict[str, int] = {}
-    for key, node in root.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise RefusedError(f"{_place(path, key)}: expected a key such as stop_timeout, got a list or a mapping")
-        if key.value in lines:
-            raise RefusedError(f"{_place(path, key)}: {key.value} is there twice, first in line {lines[key.value]}")
-        lines[key.value] = key.start_mark.line + 1
-        entries.append(Entry(key.value, node, path))
-    return entries
+    return _Reader(path).fields(root, "", (root,))
+
+
+class _Reader:
+    """Makes entries of a file's nodes. An alias is a node that is there more than once, perhaps within itself."""
+
+    __slots__ = ("left", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.left = _MOST
+
+    def entry(self, key: str, node: yaml.Node, place: str, around: tuple[yaml.Node, ...]) -> Entry:
+        """The entry of a node; `around` are the nodes that it is in."""
+        if any(outer is node for outer in around):
+            raise RefusedError(f"{place}: {key}: expected a value, got an alias of what it is in")
+        if len(around) > _DEEPEST:
+            raise RefusedError(f"{place}: {key}: nested too deeply: expected at most {_DEEPEST} levels")
+        self.left -= 1
+        if self.left < 0:
+            raise RefusedError(f"{place}: {key}: expected a configuration, got more than {_MOST} values")
+        entry = Entry(key, place)
+        around = (*around, node)
+        if isinstance(node, yaml.SequenceNode):
+            entry.got = "a list"
+            entry.items = [
+                self.entry(f"{key}[{index}]", item, _place(self.path, item), around)
+                for index, item in enumerate(node.value)
+            ]
+        elif isinstance(node, yaml.MappingNode):
+            entry.got = "a mapping"
+            entry.fields = self.fields(node, key, around)
+        elif node.tag != _NULL:
+            entry.text = str(node.value)
+            entry.got = repr(entry.text)
+        return entry
+
+    def fields(self, node: yaml.MappingNode, path: str, around: tuple[yaml.Node, ...]) -> dict[str, Entry]:
+        """The entries of a mapping; each has the place of its key."""
+        fields: dict[str, Entry] = {}
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            place = _place(self.path, key)
+            if not isinstance(key, yaml.ScalarNode):
+                within = f"{path}: " if path else ""
+                raise RefusedError(f"{place}: {within}expected a key, got a list or a mapping")
+            name = f"{path}.{key.value}" if path else key.value
+            if key.value in lines:
+                raise RefusedError(f"{place}: {name} is there twice, first in line {lines[key.value]}")
+            lines[key.value] = key.start_mark.line + 1
+            fields[key.value] = self.entry(name, value, place, around)
+        return fields
 
 
 def _place(path: str, node: yaml.Node) -> str:

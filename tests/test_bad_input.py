@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from container import PYTHON, SHELL, TOUCH, Directory, Executable, Fifo, Link, Tree
+from container import PYTHON, SHELL, TOUCH, Directory, Executable, Fifo, Link
+from refused import Case, refuse
 
 if TYPE_CHECKING:
     from running import Starter
-
-
-class Case(NamedTuple):
-    """Something wrong, smentry's exit code for it, and what its one line must say."""
-
-    name: str
-    arguments: list[str]
-    code: int
-    says: tuple[str, ...]
-    variables: dict[str, str] = {}  # noqa: RUF012 - never changed
-    files: dict[str, Any] = {}  # noqa: RUF012
-    config: str | bytes | None = None
-    listed: bool = False
-
-    def __str__(self) -> str:
-        return self.name.replace(" ", "-")
 
 
 def flags(name: str, arguments: list[str], *says: str) -> Case:
@@ -194,6 +179,10 @@ FLAGS = [
     flags("config device", ["--config=/dev/zero"], "--config: /dev/zero is not a regular file"),
     flags("config empty name", ["--config="], "--config:", "got ''"),
     flags("config below a file", ["--config=/etc/passwd/x.yaml"], "--config:", "not a directory"),
+    flags("hooks-dir missing", ["--hooks-dir=/no/such"], "--hooks-dir:", "a directory of hooks, got '/no/such'"),
+    flags("hooks-dir empty", ["--hooks-dir="], "--hooks-dir:", "expected a path, got ''"),
+    flags("timeline empty", ["--timeline="], "--timeline:", "expected a path, got ''"),
+    flags("misspelt timeline", ["--timelien=/x"], "did you mean --timeline?"),
     flags(
         "config is passwd",
         ["--config=/etc/passwd"],
@@ -251,9 +240,15 @@ VARIABLES = [
     variable("SMENTRY_SCRIPT", "x.sh", "expected CHANNEL/PATH"),
     variable("SMENTRY_SCRIPT", "code/../../x.sh", "no '..'"),
     variable("SMENTRY_CONFIG", "/no/such.yaml", "/no/such.yaml cannot be read", "no such file"),
+    variable("SMENTRY_HOOKS_DIR", "/etc/passwd", "expected a directory of hooks, got '/etc/passwd': not a directory"),
     variable("SMENTRY_CONFIG", "/proc", "/proc is a directory"),
     variable("TINI_VERBOSITY", "loud", "from 0 to 9", "'loud'"),
 ]
+
+LAUGHS = "train: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{letter}: &{letter} [{','.join(['*' + before] * 10)}]\n" for before, letter in zip("abcdef", "bcdefg")
+)
+"""Ten million words in seven lines."""
 
 FILES = [
     file("unknown key", "stop_timeot: 90s\n", ":1: 'stop_timeot' is no key", "did you mean stop_timeout?"),
@@ -261,7 +256,17 @@ FILES = [
     file("nothing like a key", "frobnicate: 1\n", ":1: 'frobnicate' is no key", "the keys are script, train"),
     file("second line", "scope: main\nlingr: 3s\n", ":2: 'lingr'", "did you mean linger?"),
     file("config in the file", "config: /etc/x.yaml\n", ":1: 'config' is no key"),
-    file("hooks of tomorrow", "hooks: []\n", ":1: 'hooks' is no key"),
+    file("misspelt hooks", "hook: []\n", ":1: 'hook' is no key", "did you mean hooks?"),
+    file("value on the next line", "lingr:\n  3s\n", ":1: 'lingr' is no key"),
+    file("levels", "train: " + "[" * 9 + "]" * 9, ":1: train[0]", "nested too deeply", "at most 8 levels"),
+    file(
+        "a key twice below",
+        "hooks:\n- on: exit\n  run: a\n  on: start\n",
+        ":4: hooks[0].on is there twice, first in line 2",
+    ),
+    file("a key twice below what is no mapping", "train: [{a: 1, a: 2}]\n", ":1: train[0].a is there twice"),
+    file("a key below is a list", "hooks:\n- {[a]: b}\n", ":2: hooks[0]: expected a key, got a list"),
+    file("aliases of aliases", LAUGHS, "expected a configuration, got more than 100000 values"),
     file("duplicate key", "scope: main\nlinger: 3s\nscope: all\n", ":3: scope is there twice, first in line 1"),
     file("list", "- scope\n- main\n", ":1: expected keys and values", "a list"),
     file("text", "just text\n", ":1: expected keys and values", "plain text"),
@@ -305,7 +310,10 @@ FILES = [
     file("rewrite sexagesimal", "rewrite: [65:15]\n", ":1: rewrite[0]:", "'65' is not a signal"),
     file("rewrite nothing", "rewrite: [TERM:INT, ~]\n", ":1: rewrite[1]: expected FROM:TO", "nothing"),
     file("rewrite nested", "rewrite: [[TERM:INT]]\n", ":1: rewrite[0]: expected FROM:TO", "a list"),
-    file("rewrite of itself", "rewrite: &x [*x]\n", "rewrite[0]: expected FROM:TO", "a list"),
+    file("rewrite of itself", "rewrite: &x [*x]\n", ":1: rewrite[0]: expected a value, got an alias of what it is in"),
+    file("mapping of itself", "hooks:\n- &x {on: *x}\n", ":2: hooks[0].on: expected a value, got an alias"),
+    file("file of itself", "&x\nhooks: *x\n", ":2: hooks: expected a value, got an alias"),
+    file("half a character", 'train: [echo, "\\ud800"]\n', ":1: train[1]: expected text that can be an argument"),
     file("success element", "success: [0, 3, 256]\n", ":1: success[2]: expected an exit code", "'256'"),
     file("success word", "success: ok\n", ":1: success: expected an exit code", "'ok'"),
     file("success true", "success: [true]\n", ":1: success[0]:", "'true'"),
@@ -537,34 +545,6 @@ CASES = FLAGS + LINES + VARIABLES + FILES + COMMANDS + SCRIPTS + TREES
 def test_is_refused_in_one_line_and_nothing_is_started(case: Case, start: Starter) -> None:
     with tempfile.TemporaryDirectory() as directory:
         refuse(case, Path(directory))
-
-
-def refuse(case: Case, directory: Path) -> None:
-    """Run the case as a process of its own, and look at all that it may and may not do."""
-    tree = Tree(directory)
-    for path, content in case.files.items():
-        tree.put(f"../{path}" if path.startswith("bin/") else path, content)
-    variables = dict(case.variables)
-    if case.config is not None:
-        (directory / "bad.yaml").write_bytes(case.config if isinstance(case.config, bytes) else case.config.encode())
-        variables["SMENTRY_CONFIG"] = str(directory / "bad.yaml")
-
-    result = tree.run(*[argument.format(bin=tree.bin) for argument in case.arguments], **variables)
-
-    assert result.code == case.code, result.err
-    assert not tree.marker.exists()
-    assert result.out == ""
-    assert "Traceback" not in result.err
-    assert result.lines[0].startswith("error: ")
-    for words in case.says:
-        assert words.replace("\\\\", "\\") in result.lines[0]
-    assert len(result.lines) == 1 or (case.listed and all(line.startswith("error:   ") for line in result.lines[1:]))
-    training = case.arguments[-1:] == ["train"] or (tree.base / "input/config").is_dir()
-    if training and "SAGEMAKER_BASE_DIR" not in variables:
-        assert tree.failure is not None
-        assert result.lines[0].partition("error: ")[2][:80] in tree.failure
-    else:
-        assert tree.failure is None
 
 
 def test_no_two_cases_are_the_same() -> None:

@@ -163,7 +163,8 @@ def test_dry_run_prints_yaml_and_starts_nothing(tree: Tree) -> None:
         "SMENTRY_GRACE_SECONDS": "85",
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "85",
     }
-    assert shown["budget"] == {"stop_timeout": 90, "program": 85, "kill": 5}
+    assert shown["budget"] == {"stop_timeout": 90, "stopping_hooks": 0, "program": 85, "after_hooks": 0, "kill": 5}
+    assert shown["hooks"] == []
     settings = shown["settings"]
     assert settings["stop_timeout"] == {"value": 90, "from": "flag --stop-timeout"}
     assert settings["scope"] == {"value": "main", "from": "variable SMENTRY_SCOPE"}
@@ -192,6 +193,44 @@ def test_dry_run_shows_no_secret(tree: Tree) -> None:
     command = yaml.safe_load(result.out)["program"]["command"]
     hidden = ["--secret", "***", "--api-key", "***", "--password=***", "token:***", "https://me:***@host/x"]
     assert command == ["true", *hidden, "--epochs", "3"]
+
+
+HOOKS = """\
+hooks:
+- {on: exit, run: [true, --token, s3cret], timeout: 5}
+- {on: stopped, copy: {newest: /c/*, to: /m, complete: done}, timeout: 20}
+- {on: stopped, copy: {from: /a, to: /b}}
+- {on: stopping, signal: USR1, wait_for: /c/*.done, timeout: 2.5s, name: checkpoint}
+- {on: USR2, signal: 10}
+- {on: start, run: echo x}
+"""
+
+
+def test_dry_run_shows_the_hooks_in_the_order_of_their_events_and_each_share(tree: Tree) -> None:
+    file = tree.put("smentry.yaml", HOOKS)
+    path = tree.put("hooks.d/start/10-see", Executable("#!/bin/sh\n"))
+    result = tree.run("--dry-run", "--config", str(file), "--hooks-dir", str(tree.base / "hooks.d"), "true")
+    assert (result.code, result.err) == (0, "")
+    shown = yaml.safe_load(result.out)
+    assert shown["budget"] == {
+        "stop_timeout": 120,
+        "stopping_hooks": 2.5,
+        "program": 77.5,
+        "after_hooks": 35,
+        "kill": 5,
+    }
+    assert shown["program"]["environment"]["SMENTRY_GRACE_SECONDS"] == "77.5"
+    newest = {"newest": "/c/*", "to": "/m", "settled": 1, "complete": "done"}
+    assert shown["hooks"] == [
+        {"on": "start", "name": "echo", "run": ["echo", "x"], "timeout": "none", "required": True, "from": f"{file}:7"},
+        {"on": "start", "name": "10-see", "run": [str(path)], "timeout": "none", "required": True, "from": str(path)},
+        {"on": "SIGUSR2", "name": "SIGUSR1", "signal": "SIGUSR1", "timeout": 10, "from": f"{file}:6"},
+        {"on": "stopping", "name": "checkpoint", "signal": "SIGUSR1", "wait_for": "/c/*.done", "timeout": 2.5,
+         "from": f"{file}:5"},
+        {"on": "stopped", "name": "copy", "copy": newest, "timeout": 20, "from": f"{file}:3"},
+        {"on": "stopped", "name": "copy", "copy": {"from": "/a", "to": "/b"}, "timeout": 10, "from": f"{file}:4"},
+        {"on": "exit", "name": "true", "run": ["true", "--token", "***"], "timeout": 5, "from": f"{file}:2"},
+    ]  # fmt: skip
 
 
 def test_dry_run_of_a_failure_writes_no_failure_file(tree: Tree) -> None:

@@ -27,6 +27,8 @@ SAMPLES: dict[str, list[tuple[str, Any]]] = {
     "verbose": [("1", 1), ("2", 2), ("3", 3)],
     "quiet": [("true", True), ("0", False), ("on", True)],
     "log-format": [("json", "json"), ("text", "text"), ("json", "json")],
+    "hooks-dir": [("a.d", "a.d"), ("b.d", "b.d"), ("./c.d", "./c.d")],
+    "timeline": [("a.jsonl", "a.jsonl"), ("/b c", "/b c"), ("/c", "/c")],
     "dry-run": [("true", True), ("off", False), ("1", True)],
 }
 """Three texts of each option, and their values: for the flag, the variable and the file."""
@@ -60,7 +62,12 @@ def test_every_option_has_samples() -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-def test_a_default_is_overridden_by_the_file_the_variable_and_the_flag(option: config.Option, tmp_path: Path) -> None:
+def test_a_default_is_overridden_by_the_file_the_variable_and_the_flag(
+    option: config.Option, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        (tmp_path / f"{name}.d").mkdir()
     (in_flag, by_flag), (in_variable, by_variable), (in_file, by_file) = SAMPLES[option.name]
     attribute = option.attribute
     default = resolve()

@@ -25,6 +25,7 @@ PID1 = {
         f"smentry.pid1.{name}"
         for name in (
             "events",
+            "lanes",
             "lifecycle",
             "linux",
             "process",
@@ -33,6 +34,7 @@ PID1 = {
             "stderr",
             "supervisor",
             "targets",
+            "telling",
             "timeline",
         )
     ),
@@ -99,3 +101,13 @@ def test_yaml_is_loaded_for_a_file_only(tmp_path: Path) -> None:
     file.write_text("scope: main\n")
     assert "yaml" in loaded("--config", str(file), "true")
     assert "yaml" not in loaded("true")
+
+
+def test_what_hooks_need_is_loaded_for_hooks_only(tmp_path: Path) -> None:
+    file = tmp_path / "start" / "hook"
+    file.parent.mkdir()
+    assert "smentry.hookfile" not in loaded("true")
+    assert "smentry.hookfile" in loaded("--hooks-dir", str(tmp_path), "true")
+    file.write_text("#!/bin/sh\n")
+    file.chmod(0o755)
+    assert not loaded("--hooks-dir", str(tmp_path), "true") & NEVER

@@ -108,6 +108,62 @@ def test_the_program_is_told_how_long_it_has(given: str, expected: tuple[str, ..
     assert found.added == list(names)
 
 
+def configured(tmp_path: Path, text: str, verb: str | None = None, **texts: str) -> job.Job:
+    file = tmp_path / "smentry.yaml"
+    file.write_text(text)
+    return resolve(*([] if verb else ["true"]), verb=verb, config=str(file), **texts)
+
+
+def test_a_stop_without_hooks_has_no_time_for_them() -> None:
+    found = resolve("true")
+    assert (found.stopping, found.grace, found.after, found.reserve) == (0, 115, 0, 5)
+
+
+@pytest.mark.parametrize(("stopped", "after"), [(4, 6.5), (6, 7.5)])
+def test_the_time_of_hooks_is_set_aside(stopped: int, after: float, tmp_path: Path) -> None:
+    found = configured(
+        tmp_path,
+        f"""\
+hooks:
+- {{on: start, run: "true"}}
+- {{on: stopping, run: "true", timeout: 7s}}
+- {{on: stopped, run: "true", timeout: {stopped}s}}
+- {{on: stopping, run: "true"}}
+- {{on: USR2, run: "true", timeout: 99s}}
+- {{on: failed, run: "true", timeout: 2s}}
+- {{on: succeeded, run: "true", timeout: 1s}}
+- {{on: failed, run: "true", timeout: 3s}}
+- {{on: exit, run: "true", timeout: 1500ms}}
+""",
+    )
+    assert (found.stopping, found.grace, found.after, found.reserve) == (17, 98 - after, after, 5)
+    assert found.environment["SMENTRY_GRACE_SECONDS"] == f"{98 - after:g}"
+    assert found.environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == str(int(98 - after))
+
+
+def test_hooks_may_leave_the_program_a_second_and_no_less(tmp_path: Path) -> None:
+    text = "hooks:\n- {{on: stopping, run: 'true', timeout: {}s}}\n- {{on: exit, run: 'true', timeout: 30s}}\n"
+    assert configured(tmp_path, text.format(84)).grace == 1
+    with pytest.raises(RefusedError) as refused:
+        configured(tmp_path, text.format(90))
+    file = tmp_path / "smentry.yaml"
+    assert refused.value.message == (
+        "stop_timeout: hooks take 90 s + 30 s, the kill 5 s: of a stop timeout of 120 s the program is left -5 s,"
+        f" expected 1 s or more: shorten {file}:2: hooks[0].timeout (90 s), {file}:3: hooks[1].timeout (30 s)"
+        " or raise stop_timeout"
+    )
+    assert configured(tmp_path, text.format(90), stop_timeout="126").grace == 1
+    with pytest.raises(RefusedError, match="of a stop timeout of 30 s"):
+        configured(tmp_path, text.format(20), verb="serve", serve="true")
+
+
+def test_hooks_that_take_no_part_in_a_stop_do_not_count(tmp_path: Path) -> None:
+    text = "hooks:\n- {on: USR2, run: 'true', timeout: 1h}\n- {on: start, run: 'true', timeout: 1h}\n"
+    assert configured(tmp_path, text).grace == 115
+    with pytest.raises(RefusedError, match=r"is left 0\.9 s, expected 1 s or more: raise stop_timeout"):
+        configured(tmp_path, text, stop_timeout="1s")
+
+
 def test_what_is_set_is_kept_but_the_stop_timeout_is_the_one_that_holds() -> None:
     variables = {
         "SMENTRY_STOP_TIMEOUT": "2m",

@@ -1,0 +1,70 @@
+"""What a hook is. It knows commands, signals and copies, and neither when one runs nor what has been configured."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+START, STOPPING, STOPPED, SUCCEEDED, FAILED, EXIT = "start", "stopping", "stopped", "succeeded", "failed", "exit"
+EVENTS = (START, STOPPING, STOPPED, SUCCEEDED, FAILED, EXIT)
+"""In the order in which they can happen; a signal's name (`SIGUSR2`) is an event too, any time while the program runs."""
+
+TIMEOUT = 10.0
+"""Seconds that a hook has where no timeout is given; at `start`, where no platform waits, there is no limit then."""
+
+SETTLED = 1.0
+"""Seconds before the program's end at which a copy's source must have been left alone, where nothing else is given."""
+
+
+class Copy:
+    """What a copy hook copies: `source` (a path) or `newest` (a pattern, of which the newest match is taken) to `to`.
+
+    `settled` (seconds) and `complete` (a name that the match must hold) choose among the matches of `newest`.
+    """
+
+    __slots__ = ("complete", "newest", "settled", "source", "to")
+
+    def __init__(
+        self, to: str, *, source: str = "", newest: str = "", settled: float = SETTLED, complete: str = ""
+    ) -> None:
+        self.to = to
+        self.source = source
+        self.newest = newest
+        self.settled = settled
+        self.complete = complete
+
+
+class Hook:
+    """One thing to do at one event: `run` a command, send a `signal`, or `copy`.
+
+    `event` is one of EVENTS or a signal's name; `name` is in front of everything that is said of the hook; `timeout` is
+    seconds, infinite where there is no limit; `required` means that the job fails with it (`start` only); `wait_for` is
+    the pattern that a signal's effect is waited for with, empty where it is not.
+    """
+
+    __slots__ = ("copy", "event", "name", "required", "run", "signal", "timeout", "wait_for")
+
+    def __init__(
+        self,
+        event: str,
+        name: str,
+        *,
+        run: Sequence[str] = (),
+        signal: int = 0,
+        wait_for: str = "",
+        copy: Copy | None = None,
+        timeout: float = TIMEOUT,
+        required: bool = False,
+    ) -> None:
+        self.event = event
+        self.name = name
+        self.run = list(run)
+        self.signal = signal
+        self.wait_for = wait_for
+        self.copy = copy
+        self.timeout = timeout
+        self.required = required
+
+    def __repr__(self) -> str:
+        return f"{self.event} hook {self.name}"
