@@ -139,7 +139,10 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log) -> t
     )
     plan = Plan(
         stop_timeout=job.stop_timeout,
-        reserve=job.stop_timeout - job.grace,
+        reserve=job.reserve,
+        stopping=job.stopping,
+        after=job.after,
+        hooks=settings.hooks,
         linger=settings.linger,
         scope=settings.scope,
         stop_signals=frozenset(settings.stop_signals),
@@ -156,6 +159,7 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log) -> t
         mask=mask,
         parent_death=settings.parent_death,
         warn_on_reap=settings.warn_on_reap,
+        timeline=settings.timeline,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -119,6 +120,12 @@ class Run:
         return self.read(name).splitlines()
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What the program wrote to `ready`: as what, and where, it runs."""
+        found: dict[str, Any] = json.loads(self.read("ready"))
+        return found
+
+    @property
     def has_ended(self) -> bool:
         """Whether it has ended already."""
         return self._process.poll() is not None
@@ -178,13 +185,18 @@ class Starter:
         separator: Sequence[str] = ("--",),
         save: float = 0.5,
         preexec: Callable[[], None] | None = None,
+        config: str = "",
         **environment: str,
     ) -> Run:
         """Start `smentry OPTIONS -- COMMAND`, and return once it blocks its signals, so that none can be lost.
 
-        `init` is started in the place of smentry, by the command `before` it; `save` is how long programs save.
+        `init` is started in the place of smentry, by the command `before` it; `save` is how long programs save. `config` is
+        the text of a configuration file, in which $STATE is the directory where the programs write.
         """
         state = Path(tempfile.mkdtemp(dir=self._directory))
+        if config:
+            (state / "smentry.yaml").write_text(config.replace("$STATE", str(state)), encoding="utf-8")
+            options = ("--config", str(state / "smentry.yaml"), *options)
         around = [*before]
         if mode == "init":
             if not namespace():

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Union
 
+    from smentry.pid1.hooks import Hook
     from smentry.pid1.linux import Process
 
 # Events: what has happened.
@@ -63,6 +64,26 @@ class Looked:
         self.processes = processes
         self.complete = complete
         self.forward = forward
+
+
+class HookStarted:
+    """The hook that was to run in `lane` runs, as process `pid`."""
+
+    __slots__ = ("lane", "pid")
+
+    def __init__(self, lane: str, pid: int) -> None:
+        self.lane = lane
+        self.pid = pid
+
+
+class HookFailed:
+    """The hook that was to run in `lane` could not be started."""
+
+    __slots__ = ("lane", "why")
+
+    def __init__(self, lane: str, why: str) -> None:
+        self.lane = lane
+        self.why = why
 
 
 class Time:
@@ -131,6 +152,68 @@ class Kill:
         self.everything = everything
 
 
+class RunHook:
+    """Run a hook, which has so many seconds; answer with HookStarted or HookFailed for `lane`."""
+
+    __slots__ = ("hook", "lane", "seconds")
+
+    def __init__(self, hook: Hook, lane: str, seconds: float) -> None:
+        self.hook = hook
+        self.lane = lane
+        self.seconds = seconds
+
+
+class TellHook:
+    """Send a signal to the process group of a running hook."""
+
+    __slots__ = ("hook", "pid", "signal")
+
+    def __init__(self, hook: Hook, pid: int, signal: int) -> None:
+        self.hook = hook
+        self.pid = pid
+        self.signal = signal
+
+
+class KillHook:
+    """SIGKILL: a running hook, with everything that it has started."""
+
+    __slots__ = ("hook", "pid", "why")
+
+    def __init__(self, hook: Hook, pid: int, why: str) -> None:
+        self.hook = hook
+        self.pid = pid
+        self.why = why
+
+
+class HookOver:
+    """For those who watch: a hook has ended with this wait status (waitpid(2)), or never will (None). `why` says what was wrong
+    where that is not all: it could not be started, or it was `killed`."""
+
+    __slots__ = ("hook", "killed", "pid", "status", "why")
+
+    def __init__(self, hook: Hook, pid: int, status: int | None, *, killed: bool, why: str) -> None:
+        self.hook = hook
+        self.pid = pid
+        self.status = status
+        self.killed = killed
+        self.why = why
+
+    @property
+    def failed(self) -> bool:
+        """Whether it did not do what it was to do."""
+        return self.killed or self.status != 0
+
+
+class SkipHook:
+    """For those who watch: a hook of an event that has happened is not run, and why."""
+
+    __slots__ = ("hook", "why")
+
+    def __init__(self, hook: Hook, why: str) -> None:
+        self.hook = hook
+        self.why = why
+
+
 class StopBegins:
     """For those who watch: a stop was requested because of `reason`."""
 
@@ -150,5 +233,7 @@ class Exit:
 
 
 if TYPE_CHECKING:
-    Event = Union[Begin, Started, StartFailed, Signal, Reaped, Looked, Time]
-    Effect = Union[Start, Look, Tell, Forward, Continue, Kill, StopBegins, Exit]
+    Event = Union[Begin, Started, StartFailed, Signal, Reaped, Looked, HookStarted, HookFailed, Time]
+    Effect = Union[
+        Start, Look, Tell, Forward, Continue, Kill, RunHook, TellHook, KillHook, HookOver, SkipHook, StopBegins, Exit
+    ]

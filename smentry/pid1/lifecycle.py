@@ -6,34 +6,37 @@ All times are seconds on one monotonic clock.
 
 from __future__ import annotations
 
-from smentry.pid1 import signals, targets
+from smentry.pid1 import lanes, signals, telling
 from smentry.pid1.events import (
     Begin,
-    Continue,
     Exit,
-    Forward,
+    HookFailed,
+    HookOver,
+    HookStarted,
     Kill,
     Look,
     Looked,
     Reaped,
     Signal,
+    SkipHook,
     Start,
     Started,
     StartFailed,
     StopBegins,
-    Tell,
+    TellHook,
     Time,
 )
 from smentry.pid1.state import (
     ALL,
-    AUTO,
     DONE,
+    FINISHING,
     GROUP,
+    IDLE,
     KILLING,
-    MAIN,
     NEVER,
     RUNNING,
     STARTING,
+    STOPPING,
     TERMINATING,
     Plan,
     State,
@@ -41,19 +44,15 @@ from smentry.pid1.state import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from smentry.pid1.events import Effect, Event
-    from smentry.pid1.linux import Process
+    from smentry.pid1.hooks import Hook
 
-LOOK_AGAIN = 1.0
-"""Seconds between two looks at the processes while a stop goes on."""
 SOON = 0.05
 """Seconds from a child's exit to the look that follows it, so that thousands of exits are one look."""
 KILL_AGAIN = 0.01
 """Seconds between two kills of everything, until nothing is left."""
-TICK = 0.02
-"""Seconds within which the start of a process is not known: it is counted in clock ticks (proc(5))."""
 NEARLY = 0.9
 """The part of the program's time after which everybody is told."""
 
@@ -67,17 +66,60 @@ def step(plan: Plan, state: State, event: Event, now: float) -> tuple[State, lis
     return state, action(plan, state, event, now)
 
 
-# Actions. Each may change the copy of the state it is given.
+# Before the program: the start hooks.
 
 
 def _begin(plan: Plan, state: State, event: Begin, now: float) -> list[Effect]:
-    return [Start()]
+    effects = lanes.run(state, lanes.LIFE, plan.hooks.get("start", ()), now)
+    return effects or [Start()]
+
+
+def _starting_signal(plan: Plan, state: State, event: Signal, now: float) -> list[Effect]:
+    if event.number not in plan.stop_signals:
+        return _not_now(plan, event, "the program has not been started")
+    number = plan.rewrites.get(event.number, event.number)
+    if number == 0 or state.life.hook is None:
+        return []
+    state.interrupts += event.number == signals.INT
+    if state.reason:
+        again = event.number == signals.INT and state.interrupts > 1
+        return lanes.kill(plan, state, lanes.LIFE, now, "a second SIGINT came") if again else []
+    _stop_requested(plan, state, signals.name(event.number), now)
+    state.stopped = True
+    state.failed = 128 + number
+    state.limit = state.end_at
+    state.end_at = NEVER  # of a program that will not be there
+    lanes.hurry(state, state.limit)
+    hook, pid = state.life.hook, state.life.pid
+    why = "a stop was requested before the program was started"
+    return [StopBegins(state.reason), TellHook(hook, pid, number), *lanes.skip(plan, state, lanes.LIFE, why)]
+
+
+def _starting_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    effects = _children(plan, state, event, now)
+    return effects + _start_or_finish(plan, state, now) if effects else []
+
+
+def _starting_hook_failed(plan: Plan, state: State, event: HookFailed, now: float) -> list[Effect]:
+    return lanes.failed(plan, state, event, now) + _start_or_finish(plan, state, now)
+
+
+def _starting_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
+    effects = lanes.overdue(plan, state, now)
+    return effects + _start_or_finish(plan, state, now) if effects else []
+
+
+def _start_or_finish(plan: Plan, state: State, now: float) -> list[Effect]:
+    if state.life.hook is not None:
+        return []
+    return [Start()] if state.failed is None else _finish(plan, state, now)
 
 
 def _started(plan: Plan, state: State, event: Started, now: float) -> list[Effect]:
     state.phase = RUNNING
     state.main = state.group = event.pid
     state.main_started = event.started
+    state.left = True
     if plan.max_runtime is not None:
         state.max_at = now + plan.max_runtime
     return []
@@ -85,66 +127,141 @@ def _started(plan: Plan, state: State, event: Started, now: float) -> list[Effec
 
 def _start_failed(plan: Plan, state: State, event: StartFailed, now: float) -> list[Effect]:
     state.failed = event.code
-    return _leave(plan, state)
+    return _finish(plan, state, now)
+
+
+# While the program runs.
 
 
 def _signal(plan: Plan, state: State, event: Signal, now: float) -> list[Effect]:
-    """A stop request, or a signal to pass on. What came decides which; what is passed on may be rewritten."""
+    """A stop request, a request for hooks, or a signal to pass on. What came decides which; what is passed on may be
+    rewritten."""
+    if event.number not in plan.stop_signals:
+        if plan.hooks and signals.name(event.number) in plan.hooks:
+            if state.phase == RUNNING:
+                return lanes.request(plan, state, signals.name(event.number), now)
+            return _not_now(plan, event, "a stop is under way" if state.reason else "the program is ending")
+        number = plan.rewrites.get(event.number, event.number)
+        return [Look(deep=_deep(plan, state), forward=number)] if number else []
     number = plan.rewrites.get(event.number, event.number)
     if number == 0:
         return []
-    if event.number not in plan.stop_signals:
-        return [Look(deep=plan.scope in (GROUP, ALL) or not state.main, forward=number)]
-    if event.number == signals.INT:
-        state.interrupts += 1
+    state.interrupts += event.number == signals.INT
     if not state.reason:
         return _stop(plan, state, number, signals.name(event.number), now)
     if state.interrupts > 1 and event.number == signals.INT:
-        return _kill(plan, state, now)
+        return _kill(plan, state, now, "a second SIGINT came")
     return []
 
 
 def _stop(plan: Plan, state: State, number: int, reason: str, now: float) -> list[Effect]:
-    state.reason = reason
-    state.max_at = NEVER
-    state.give_up_at = now + plan.stop_timeout - plan.reserve / 2
     if state.phase == TERMINATING:  # the main process had ended by itself: that time goes on, but no longer than this
-        state.end_at = min(state.end_at, now + plan.grace)
+        end_at = state.end_at
+        _stop_requested(plan, state, reason, now)
+        state.end_at = min(end_at, state.end_at)
         return [StopBegins(reason)]
-    state.phase = TERMINATING
+    _stop_requested(plan, state, reason, now)
+    state.stopped = True
     state.signal = number
     state.began = now
-    state.most_at = now + plan.grace * NEARLY
-    state.end_at = now + plan.grace
-    return [StopBegins(reason), Look(deep=plan.scope in (GROUP, ALL) or not state.main)]
+    state.phase = STOPPING
+    state.limit = now + plan.stopping
+    why = "a stop is under way"
+    effects = [StopBegins(reason), *lanes.skip(plan, state, lanes.REQUEST, why)]
+    lanes.hurry(state, state.end_at)
+    effects += lanes.run(state, lanes.LIFE, plan.hooks.get("stopping", ()), now)
+    return effects + _terminate(plan, state, now)
+
+
+def _stop_requested(plan: Plan, state: State, reason: str, now: float) -> None:
+    state.reason = reason
+    state.max_at = NEVER
+    state.end_at = now + plan.stop_timeout - plan.reserve - plan.after
+    state.hooks_end_at = now + plan.stop_timeout - plan.reserve / 2
+
+
+def _terminate(plan: Plan, state: State, now: float) -> list[Effect]:
+    """Now the program's own time begins, unless a hook runs still."""
+    if state.life.hook is not None:
+        return []
+    state.phase = TERMINATING
+    state.most_at = now + (state.end_at - now) * NEARLY
+    return [Look(deep=_deep(plan, state))]
 
 
 def _running_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
-    return _stop(plan, state, _default_signal(plan), "max-runtime", now) if now >= state.max_at else []
+    effects = lanes.overdue(plan, state, now)
+    if now >= state.max_at:
+        effects += _stop(plan, state, _default_signal(plan), "max-runtime", now)
+    return effects
 
 
 def _running_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
     went = _main_went(state, event, now)
+    effects: list[Effect] = []
+    if not event.left or (went and not plan.wait_all):
+        effects += lanes.skip(plan, state, lanes.REQUEST, "the program has ended")
+    effects += _children(plan, state, event, now)
     if not event.left:
-        return _leave(plan, state)
+        return effects + _finish(plan, state, now)
     if not went or plan.wait_all:
-        return []
+        return effects
     state.phase = TERMINATING
     state.signal = _default_signal(plan)
     state.began = now
     state.max_at = NEVER
     state.end_at = now + min(plan.linger, plan.grace)
-    return [Look(deep=True)]
+    if state.request.hook is not None:  # it has its time, and whatever else is left has it too
+        state.end_at = max(state.end_at, state.request.until)
+    return [*effects, Look(deep=True)]
+
+
+def _hook_failed(plan: Plan, state: State, event: HookFailed, now: float) -> list[Effect]:
+    return lanes.failed(plan, state, event, now)
+
+
+def _hook_started(plan: Plan, state: State, event: HookStarted, now: float) -> list[Effect]:
+    lanes.started(state, event)
+    return []
+
+
+# A stop: first the stopping hooks, …
+
+
+def _stopping_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    went = _main_went(state, event, now)
+    effects: list[Effect] = []
+    if not event.left or (went and not plan.wait_all):
+        effects += lanes.skip(plan, state, lanes.LIFE, "the program has ended")
+    effects += _children(plan, state, event, now)
+    if not event.left:
+        return effects + _finish(plan, state, now)
+    return effects + _terminate(plan, state, now)
+
+
+def _stopping_hook_failed(plan: Plan, state: State, event: HookFailed, now: float) -> list[Effect]:
+    return lanes.failed(plan, state, event, now) + _terminate(plan, state, now)
+
+
+def _stopping_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
+    if now >= state.end_at:
+        return _kill(plan, state, now, "no time is left")
+    effects = lanes.overdue(plan, state, now)
+    return effects + _terminate(plan, state, now) if effects else []
+
+
+# … then the program, which is told, …
 
 
 def _terminating_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    effects = _children(plan, state, event, now)
     went = _main_went(state, event, now)
     if not event.left:
-        return _leave(plan, state)
+        return effects + _finish(plan, state, now)
     if went:
-        return [Look(deep=True)]
+        return [*effects, Look(deep=True)]
     state.look_at = min(state.look_at, now + SOON)
-    return []
+    return effects
 
 
 def _main_went(state: State, event: Reaped, now: float) -> bool:
@@ -160,134 +277,30 @@ def _main_went(state: State, event: Reaped, now: float) -> bool:
 
 def _terminating_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
     if now >= state.end_at:
-        return _kill(plan, state, now)
+        return _kill(plan, state, now, "the program's time is over")
+    effects = lanes.overdue(plan, state, now)
     if now >= min(state.look_at, state.linger_at, state.most_at):
-        return [Look(deep=True)]
-    return []
-
-
-def _forward(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
-    main = event.processes.get(state.main)
-    if plan.scope == ALL:
-        return [Forward(list(event.processes.values()), event.forward)]
-    if not state.main:
-        everybody = event.processes.values()
-        return [Forward([p for p in everybody if targets.asks(p, event.forward, plan.inherited)], event.forward)]
-    if main is None:
-        return []
-    if plan.scope == GROUP:
-        return [Forward(_members(state, event), event.forward, group=True)]
-    if plan.scope == MAIN:
-        return [Forward([main], event.forward)]
-    found = targets.reach(event.processes, state.main, event.forward, complete=event.complete, inherited=plan.inherited)
-    if found.blind:
-        return [Look(deep=True, forward=event.forward)]
-    number = event.forward
-    again = found.asked == [main] and not (
-        number in plan.stop_signals or number in plan.rewrites or number in signals.PERHAPS_OWN
-    )
-    return [Forward(found.asked or [main], number, again=again)]
-
-
-def _looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
-    if event.forward:
-        return _forward(plan, state, event, now)
-    state.look_at = now + LOOK_AGAIN
-    state.asked |= {process.identity for process in event.processes.values() if _asks(plan, state, process)}
-    if now >= state.most_at and event.complete:
-        state.most_at = state.linger_at = NEVER
-        # Workers without a handler have nothing to save, and may be needed alive for that to the last moment.
-        free = {process.pid for process in _free(plan, state, event)}
-        last = [process for process in _untold(state, event) if process.pid in free or _asks(plan, state, process)]
-        return _tell(state, last, "nearly all of the time is used", now)
-    if not state.main:
-        return _after_main(plan, state, event, now)
-    if plan.scope == AUTO:
-        return _auto(plan, state, event, now)
-    stopped = _stopped(process for process in event.processes.values() if process.identity in state.told)
-    if state.told or state.main not in event.processes:
-        return stopped
-    if plan.scope == ALL:
-        return _tell(state, _untold(state, event), "the scope is all", now)
-    if plan.scope == GROUP:
-        return _tell(state, _members(state, event), "the scope is group", now, group=True)
-    return [*_tell(state, [event.processes[state.main]], "the scope is main", now), Look(deep=True)]
-
-
-def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
-    """Rules 1 to 4, while the main process is there."""
-    found = targets.reach(
-        event.processes,
-        state.main,
-        state.signal,
-        complete=event.complete,
-        inherited=plan.inherited,
-        asked=state.asked,
-    )
-    if found.blind:
-        return [Look(deep=True)]
-    first = not state.told
-    if found.asked or not first:
-        asking = [process for process in _untold(state, event, found.asked) if _asks(plan, state, process)]
-        effects = _tell(state, asking, "it asked for it", now)
-        if first:  # such a shell cannot run its trap before these have ended
-            effects += _tell(state, found.holding, "a shell that asked for it waits for it", now)
-    else:
-        effects = _tell(state, found.everybody, "nobody asked for it", now)
-    if not event.complete:
-        # The one that matters has been told, at once. Now there is time to see who else is there.
-        return [*effects, Look(deep=True)]
-    effects += _stopped(found.everybody)
-    # A shell that was told does not count: it may wait for just those who come next.
-    if any(process.identity in state.told and not process.shell for process in event.processes.values()):
-        state.linger_at = NEVER
-    elif state.linger_at == NEVER:
-        state.linger_at = now + plan.linger
-    elif now >= state.linger_at:
-        bystanders = [
-            process
-            for process in _free(plan, state, event)
-            if process.born <= (state.began or now) and not process.shell and process.identity not in state.asked
-        ]
-        state.linger_at = now + plan.linger
-        effects += _tell(state, bystanders, f"those who asked for it are gone since {plan.linger:g} s", now)
+        effects.append(Look(deep=True))
     return effects
 
 
-def _after_main(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
-    """Rule 5: everything that was there when the main process went is told; who did not ask is given `linger`.
-
-    What is below one that asked is left to it, and so is what a told process starts to save with, until nearly all
-    of the time is used.
-    """
-    since = max(state.gone_at or now, state.began or now)
-    left = [process for process in _free(plan, state, event) if process.born <= since]
-    effects = _tell(state, left, "the main process has gone", now)
-    told = [process for process in event.processes.values() if process.identity in state.told]
-    effects += _stopped(told)
-    overdue = []
-    for process in told:
-        until = max(since, state.told[process.identity]) + plan.linger
-        if process.identity in state.asked:
-            continue
-        if now >= until:
-            overdue.append(process)
-        else:
-            state.look_at = min(state.look_at, until)
-    if overdue:
-        effects.append(Kill(overdue, f"told {plan.linger:g} s ago, and has no handler", everything=False))
-    return effects
+# … and what is left of it killed, …
 
 
-def _kill(plan: Plan, state: State, now: float) -> list[Effect]:
-    """The end of the program's time. What the kernel will not let die in half the reserve is left behind.
+def _kill(plan: Plan, state: State, now: float, why: str) -> list[Effect]:
+    """The end of the program's time, or of the hooks' after it. What the kernel will not let die in half the reserve is
+    left behind.
 
     Without a look first: with many processes and little CPU time that could take longer than all that is left.
     """
+    effects = lanes.skip(plan, state, lanes.REQUEST, why) + lanes.skip(plan, state, lanes.LIFE, why)
+    lanes.doom(state, why)
     state.phase = KILLING
     state.linger_at = state.most_at = state.end_at = state.max_at = NEVER
-    state.give_up_at = min(state.give_up_at, now + plan.reserve / 2)
-    return _kill_again(state, now)
+    # With hooks still to come, or with none left to come and nobody else who needs the last of the time.
+    last = state.hooks_end_at + (0.0 if state.finished_at is None else plan.reserve / 4)
+    state.give_up_at = min(now + plan.reserve / 2, last)
+    return effects + _kill_again(state, now)
 
 
 def _kill_again(state: State, now: float) -> list[Effect]:
@@ -296,19 +309,88 @@ def _kill_again(state: State, now: float) -> list[Effect]:
 
 
 def _killing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    effects = _children(plan, state, event, now)
     _main_went(state, event, now)
-    return [] if event.left else _leave(plan, state)
+    return effects if event.left else effects + _finish(plan, state, now)
 
 
 def _killing_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
-    if now >= state.give_up_at:
-        return _leave(plan, state)
-    return _kill_again(state, now)
+    return _finish(plan, state, now) if now >= state.give_up_at else _kill_again(state, now)
+
+
+# … then the hooks after it, and the end.
+
+
+def _finish(plan: Plan, state: State, now: float) -> list[Effect]:
+    """Nothing is left of the program that could be waited for."""
+    unkilled = state.phase == KILLING
+    effects: list[Effect] = []
+    for name in lanes.LANES:
+        lane = getattr(state, name)
+        if lane.hook is not None:
+            effects.append(HookOver(lane.hook, lane.pid, None, killed=True, why=lanes.UNKILLED))
+            setattr(state, name, IDLE)
+    state.max_at = state.look_at = state.linger_at = state.most_at = state.end_at = state.give_up_at = NEVER
+    if state.finished_at is not None:
+        return effects + _leave(plan, state)
+    state.finished_at = now
+    state.phase = FINISHING
+    state.limit = state.hooks_end_at
+    queue = plan.hooks.get(_outcome(plan, state), ()) + plan.hooks.get("exit", ())
+    effects += lanes.run(state, lanes.LIFE, queue, now)
+    if state.life.hook is not None:
+        return effects
+    if state.left and not unkilled:
+        return effects + _kill(plan, state, now, "smentry leaves")
+    return effects + _leave(plan, state)
+
+
+def _outcome(plan: Plan, state: State) -> str:
+    if state.stopped:
+        return "stopped"
+    return "succeeded" if exit_code(plan, state) == 0 else "failed"
+
+
+def _finishing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    effects = _children(plan, state, event, now)
+    _main_went(state, event, now)
+    return effects + _leave_or_wait(plan, state, now)
+
+
+def _finishing_hook_failed(plan: Plan, state: State, event: HookFailed, now: float) -> list[Effect]:
+    return lanes.failed(plan, state, event, now) + _leave_or_wait(plan, state, now)
+
+
+def _finishing_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
+    return lanes.overdue(plan, state, now) + _leave_or_wait(plan, state, now)
+
+
+def _leave_or_wait(plan: Plan, state: State, now: float) -> list[Effect]:
+    if state.life.hook is not None:
+        return []
+    return _kill(plan, state, now, "smentry leaves") if state.left else _leave(plan, state)
+
+
+def _late_signal(plan: Plan, state: State, event: Signal, now: float) -> list[Effect]:
+    """The program has had its end already; but the time until SIGKILL runs from now on."""
+    if event.number not in plan.stop_signals:
+        return _not_now(plan, event, "the program has ended")
+    if plan.rewrites.get(event.number, event.number) == 0:
+        return []
+    state.interrupts += event.number == signals.INT
+    if not state.reason:
+        _stop_requested(plan, state, signals.name(event.number), now)
+        state.end_at = NEVER
+        state.limit = state.hooks_end_at
+        lanes.hurry(state, state.hooks_end_at)
+        return [StopBegins(state.reason)]
+    if state.phase == FINISHING and state.interrupts > 1 and event.number == signals.INT:
+        return _kill(plan, state, now, "a second SIGINT came")
+    return []
 
 
 def _leave(plan: Plan, state: State) -> list[Effect]:
     state.phase = DONE
-    state.max_at = state.look_at = state.linger_at = state.most_at = state.end_at = state.give_up_at = NEVER
     return [Exit(exit_code(plan, state))]
 
 
@@ -328,48 +410,21 @@ def exit_code(plan: Plan, state: State) -> int:
 # What several actions need to know.
 
 
-def _tell(state: State, processes: list[Process], why: str, now: float, *, group: bool = False) -> list[Effect]:
-    """Tell `processes`, and remember who, for nobody is told twice."""
-    if not processes:
-        return []
-    state.told = {**state.told, **{process.identity: now for process in processes}}
-    if group:
-        state.group_told = now + TICK
-    return [Tell(processes, state.signal, why, group=group)]
+def _children(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
+    """Children have ended; hooks among them."""
+    state.left = event.left
+    return lanes.ended(plan, state, event, now)
 
 
-def _stopped(processes: Iterable[Process]) -> list[Effect]:
-    """Continue those who are stopped: they could not do what they were told."""
-    stopped = [process for process in processes if process.state == "T"]
-    return [Continue(stopped)] if stopped else []
+def _deep(plan: Plan, state: State) -> bool:
+    """Whether the main process alone will not do for a look."""
+    return plan.scope in (GROUP, ALL) or not state.main
 
 
-def _untold(state: State, event: Looked, among: list[Process] | None = None) -> list[Process]:
-    everybody = event.processes.values() if among is None else among
-    parents = {process.parent for process in event.processes.values()}
-    return [
-        process
-        for process in everybody
-        if process.identity not in state.told
-        # A signal to a group also reaches those of it that were forked since the look.
-        and not (process.group == state.group and process.born <= state.group_told)
-        # An init would hand it on to its child, which is told itself.
-        and not (process.init and process.pid in parents)
-    ]
-
-
-def _free(plan: Plan, state: State, event: Looked) -> list[Process]:
-    """Who was not told yet, and is not left to somebody above who asked."""
-    found = targets.reach(event.processes, 0, state.signal, inherited=plan.inherited, asked=state.asked)
-    return _untold(state, event, found.everybody)
-
-
-def _asks(plan: Plan, state: State, process: Process) -> bool:
-    return targets.asks(process, state.signal, plan.inherited)
-
-
-def _members(state: State, event: Looked) -> list[Process]:
-    return [process for process in event.processes.values() if process.group == state.group]
+def _not_now(plan: Plan, event: Signal, why: str) -> list[Effect]:
+    """A signal came that has hooks, which cannot run now."""
+    hooks: tuple[Hook, ...] = plan.hooks.get(signals.name(event.number), ()) if plan.hooks else ()
+    return [SkipHook(hook, why) for hook in hooks]
 
 
 def _default_signal(plan: Plan) -> int:
@@ -378,9 +433,23 @@ def _default_signal(plan: Plan) -> int:
 
 
 ACTIONS: dict[str, dict[type, Callable[..., list[Effect]]]] = {
-    STARTING: {Begin: _begin, Started: _started, StartFailed: _start_failed},
-    RUNNING: {Signal: _signal, Reaped: _running_reaped, Looked: _forward, Time: _running_time},
-    TERMINATING: {Signal: _signal, Reaped: _terminating_reaped, Looked: _looked, Time: _terminating_time},
-    KILLING: {Reaped: _killing_reaped, Time: _killing_time},
+    STARTING: {
+        Begin: _begin, Started: _started, StartFailed: _start_failed, Signal: _starting_signal, Reaped: _starting_reaped,
+        HookStarted: _hook_started, HookFailed: _starting_hook_failed, Time: _starting_time,
+    },
+    RUNNING: {
+        Signal: _signal, Reaped: _running_reaped, Looked: telling.forward,
+        HookStarted: _hook_started, HookFailed: _hook_failed, Time: _running_time,
+    },
+    STOPPING: {
+        Signal: _signal, Reaped: _stopping_reaped, Looked: telling.forward,
+        HookStarted: _hook_started, HookFailed: _stopping_hook_failed, Time: _stopping_time,
+    },
+    TERMINATING: {Signal: _signal, Reaped: _terminating_reaped, Looked: telling.looked, Time: _terminating_time},
+    KILLING: {Signal: _late_signal, Reaped: _killing_reaped, Time: _killing_time},
+    FINISHING: {
+        Signal: _late_signal, Reaped: _finishing_reaped,
+        HookStarted: _hook_started, HookFailed: _finishing_hook_failed, Time: _finishing_time,
+    },
     DONE: {},
-}
+}  # fmt: skip

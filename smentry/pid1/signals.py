@@ -14,6 +14,7 @@ INT, QUIT, KILL, PIPE, ALRM, TERM = 2, 3, 9, 13, 14, 15
 CHLD = int(_signal.SIGCHLD)
 CONT = int(_signal.SIGCONT)
 STOP = int(_signal.SIGSTOP)
+IO = int(_signal.SIGIO)
 TTIN, TTOU = int(_signal.SIGTTIN), int(_signal.SIGTTOU)
 XCPU, XFSZ = int(_signal.SIGXCPU), int(_signal.SIGXFSZ)
 RTMIN, RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
@@ -21,7 +22,7 @@ RTMIN, RTMAX = int(_signal.SIGRTMIN), int(_signal.SIGRTMAX)
 EVERY = frozenset(int(signal) for signal in _signal.valid_signals())
 """Every signal that can be sent, KILL and STOP included."""
 
-PERHAPS_OWN = frozenset((ALRM, CHLD, CONT, PIPE, TTIN, TTOU, XCPU, XFSZ))
+PERHAPS_OWN = frozenset((ALRM, CHLD, CONT, IO, PIPE, TTIN, TTOU, XCPU, XFSZ))
 """Signals that may be about smentry itself, so that each has to be looked at."""
 
 _ALIASES = ("SIGCLD", "SIGPOLL", "SIGIOT", "SIGRTMIN", "SIGRTMAX")

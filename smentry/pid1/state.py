@@ -9,9 +9,12 @@ from smentry.pid1 import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-STARTING, RUNNING, TERMINATING, KILLING, DONE = "starting", "running", "terminating", "killing", "done"
+    from smentry.pid1.hooks import Hook
+
+STARTING, RUNNING, STOPPING, TERMINATING = "starting", "running", "stopping", "terminating"
+KILLING, FINISHING, DONE = "killing", "finishing", "done"
 
 AUTO, MAIN, GROUP, ALL = "auto", "main", "group", "all"
 
@@ -21,15 +24,16 @@ NEVER = float("inf")
 class Plan:
     """What was asked for: who is told, and how the time of a stop is shared out. It does not change.
 
-    `stop_timeout` is how long the platform waits before SIGKILL, `reserve` what of it is kept for the kill, so that
-    `grace` is the program's; `linger` what is given to processes that asked for
-    nothing, `max_runtime` (None: no limit) when a stop is requested without a signal; all in seconds. `rewrites` maps
-    a signal to the one to pass on, or to 0. `inherited` is the mask of signals blocked before anything was started.
+    `stop_timeout` is how long the platform waits before SIGKILL, `reserve` what of it is kept for the kill, `stopping` and
+    `after` what is set aside for the hooks before and after the program's own time, so that `grace` is the program's; `linger`
+    what is given to processes that asked for nothing, `max_runtime` (None: no limit) when a stop is requested without a signal;
+    all in seconds. `rewrites` maps a signal to the one to pass on, or to 0. `inherited` is the mask of signals blocked before
+    anything was started. `hooks` maps an event to its hooks, in their order.
     """
 
     __slots__ = (
-        "grace", "inherited", "linger", "max_runtime", "reserve", "rewrites", "scope", "stop_signals",
-        "stop_timeout", "success", "wait_all",
+        "after", "grace", "hooks", "inherited", "linger", "max_runtime", "reserve", "rewrites", "scope", "stop_signals",
+        "stop_timeout", "stopping", "success", "wait_all",
     )  # fmt: skip
 
     def __init__(
@@ -37,6 +41,9 @@ class Plan:
         stop_timeout: float = 120.0,
         reserve: float = 5.0,
         *,
+        stopping: float = 0.0,
+        after: float = 0.0,
+        hooks: Sequence[Hook] = (),
         linger: float = 10.0,
         scope: str = AUTO,
         stop_signals: frozenset[int] = frozenset((signals.TERM, signals.INT, signals.QUIT)),
@@ -48,7 +55,12 @@ class Plan:
     ) -> None:
         self.stop_timeout = stop_timeout
         self.reserve = reserve
-        self.grace = stop_timeout - reserve
+        self.stopping = stopping
+        self.after = after
+        self.grace = stop_timeout - reserve - stopping - after
+        self.hooks: dict[str, tuple[Hook, ...]] = {}
+        for hook in hooks:
+            self.hooks[hook.event] = (*self.hooks.get(hook.event, ()), hook)
         self.linger = linger
         self.scope = scope
         self.stop_signals = stop_signals
@@ -59,12 +71,38 @@ class Plan:
         self.inherited = inherited
 
 
+class Lane:
+    """Hooks that run one after another: the one that runs (as process `pid`, 0 until that is known), and those to come. It does
+    not change."""
+
+    __slots__ = ("hook", "killed", "pid", "queue", "until")
+
+    def __init__(
+        self,
+        hook: Hook | None = None,
+        pid: int = 0,
+        queue: tuple[Hook, ...] = (),
+        until: float = NEVER,
+        *,
+        killed: str = "",
+    ) -> None:
+        self.hook = hook
+        self.pid = pid
+        self.queue = queue
+        self.until = until  # kill it; once `killed`: leave it behind
+        self.killed = killed  # why it was killed
+
+
+IDLE = Lane()
+
+
 class State:
     """Where things are. `step` never changes the one it is given."""
 
     __slots__ = (
-        "asked", "began", "end_at", "failed", "give_up_at", "gone_at", "group", "group_told", "interrupts", "linger_at",
-        "look_at", "main", "main_started", "main_status", "max_at", "most_at", "phase", "reason", "signal", "told",
+        "asked", "began", "end_at", "failed", "finished_at", "give_up_at", "gone_at", "group", "group_told", "hooks_end_at",
+        "interrupts", "left", "life", "limit", "linger_at", "look_at", "main", "main_started", "main_status", "max_at", "most_at",
+        "phase", "reason", "request", "requested", "signal", "stopped", "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -73,7 +111,9 @@ class State:
         self.main_started = 0  # its start, for its identity
         self.main_status: int | None = None  # its wait status, once it has gone (waitpid(2))
         self.failed: int | None = None  # the exit code where it could not be started
+        self.left = False  # whether smentry had children when it last reaped
         self.reason = ""  # what requested the stop; empty while nothing did
+        self.stopped = False  # the stop came while the program ran, or before
         self.signal = signals.TERM  # what a stop tells
         self.told: dict[tuple[int, int], float] = {}  # identity → when
         self.asked: frozenset[tuple[int, int]] = frozenset()  # who was seen to ask for it: a handler may give itself up
@@ -82,13 +122,20 @@ class State:
         self.interrupts = 0
         self.began: float | None = None  # when the stop was requested, or the main process ended by itself
         self.gone_at: float | None = None  # when the main process went
+        self.life = IDLE  # hooks of the run's own events
+        self.request = IDLE  # hooks that a signal asked for
+        self.requested: tuple[str, ...] = ()  # signals that asked again meanwhile
+        self.finished_at: float | None = None  # since when nothing is left of the program that could be waited for
         # Deadlines. `wake` is the only reader that matters: until when may the loop sleep?
         self.max_at = NEVER  # request a stop
         self.look_at = NEVER  # look at the processes again, or kill them again
         self.linger_at = NEVER  # tell those who asked for nothing (rule 4)
         self.most_at = NEVER  # tell everybody (rule 6)
         self.end_at = NEVER  # kill
-        self.give_up_at = NEVER  # leave, whatever is left
+        self.give_up_at = NEVER  # of those killed, leave behind whoever is left
+        # And two that only bound others.
+        self.limit = NEVER  # no hook of `life` runs longer
+        self.hooks_end_at = NEVER  # the limit for the hooks after the program
 
     def copy(self) -> State:
         """Another state with the same values."""
@@ -100,4 +147,7 @@ class State:
     @property
     def wake(self) -> float:
         """Until when the loop may sleep; NEVER while there is nothing to wait for but the kernel."""
-        return min(self.max_at, self.look_at, self.linger_at, self.most_at, self.end_at, self.give_up_at)
+        return min(
+            self.max_at, self.look_at, self.linger_at, self.most_at, self.end_at, self.give_up_at,
+            self.life.until, self.request.until,
+        )  # fmt: skip

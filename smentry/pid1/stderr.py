@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 ERROR, WARNING, INFO, DEBUG, TRACE = "error", "warning", "info", "debug", "trace"
-_RANK = {ERROR: -1, WARNING: 0, INFO: 0, DEBUG: 1, TRACE: 2}
+OUTPUT = "output"
+"""What a hook wrote: said however quiet smentry is to be."""
+_RANK = {ERROR: -1, OUTPUT: -1, WARNING: 0, INFO: 0, DEBUG: 1, TRACE: 2}
 
 _LINE = 4096
 """Bytes of the longest line: a write of at most PIPE_BUF is whole, never mixed with others (pipe(7))."""
@@ -67,7 +69,7 @@ class Log:
             record = {"time": round(time.time(), 3), "level": level, "event": event, "message": message, **facts}
             text = json.dumps(record, ensure_ascii=False, default=str)
         else:
-            text = self._prefix + ("" if level in (INFO, DEBUG, TRACE) else level + ": ") + _one_line(message)
+            text = self._prefix + ("" if level in (INFO, DEBUG, TRACE, OUTPUT) else level + ": ") + _one_line(message)
         data = text.encode("utf-8", "replace")
         if len(data) >= _LINE and not self.json:
             data = data[: _LINE - 4] + b"..."

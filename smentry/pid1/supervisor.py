@@ -6,25 +6,32 @@ import _signal  # `signal` itself loads `enum`
 import os
 import time
 
-from smentry.pid1 import lifecycle, linux, process, signals
+from smentry.pid1 import lifecycle, linux, process, signals, telling
 from smentry.pid1.events import (
     Begin,
     Continue,
     Exit,
     Forward,
+    HookFailed,
+    HookOver,
+    HookStarted,
     Kill,
+    KillHook,
     Look,
     Looked,
     Reaped,
+    RunHook,
     Signal,
+    SkipHook,
     Start,
     Started,
     StartFailed,
     StopBegins,
     Tell,
+    TellHook,
     Time,
 )
-from smentry.pid1.state import KILLING, NEVER, State
+from smentry.pid1.state import FINISHING, KILLING, NEVER, State
 from smentry.pid1.timeline import Timeline
 
 TYPE_CHECKING = False
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from signal import struct_siginfo
 
     from smentry.pid1.events import Event
+    from smentry.pid1.runner import Runner
     from smentry.pid1.state import Plan
     from smentry.pid1.stderr import Log
 
@@ -45,14 +53,18 @@ def supervise(
     mask: Iterable[int] = (),
     parent_death: int | None = None,
     warn_on_reap: bool = False,
+    timeline: str | None = None,
 ) -> tuple[int, str]:
     """Run `program` until it and everything it started has ended; return smentry's exit code, and why the program
     could not be started, empty where it could.
 
     Every signal must be blocked already; `mask` is what was blocked before, and what the program gets. `parent_death`
-    is the signal to be sent when the parent dies. Never raises: a defect of smentry's own ends in a stop and code 1.
+    is the signal to be sent when the parent dies. `timeline` is the file that the record of the run is added to.
+    Never raises: a defect of smentry's own ends in a stop and code 1.
     """
-    supervisor = Supervisor(program, plan, log, mask, warn_on_reap)
+    supervisor = Supervisor(
+        program, plan, log, mask, Timeline(log, plan, program.label, warn_on_reap=warn_on_reap, path=timeline)
+    )
     try:
         supervisor.prepare(parent_death)
         code = supervisor.run()
@@ -68,12 +80,12 @@ _AT_ONCE = 1000
 class Supervisor:
     """One program and what comes of it, from the first process to the last."""
 
-    def __init__(self, program: process.Program, plan: Plan, log: Log, mask: Iterable[int], warn_on_reap: bool) -> None:
+    def __init__(self, program: process.Program, plan: Plan, log: Log, mask: Iterable[int], timeline: Timeline) -> None:
         self._program = program
         self._plan = plan
         self._log = log
         self._mask = frozenset(mask)
-        self._timeline = Timeline(log, plan, program.label, warn_on_reap=warn_on_reap)
+        self._timeline = timeline
         self._state = State()
         self._pid = os.getpid()
         self._is_init = self._pid == 1
@@ -82,6 +94,7 @@ class Supervisor:
         self._suspends = False  # ^Z stopped the program, and smentry with it
         self._refused: set[int] = set()  # whom smentry may not signal
         self._timer = NEVER  # until when the timer runs
+        self._runner: Runner | None = None  # where there are hooks
         self._straight: dict[int, tuple[int, float]] = {}  # signal → the process it went to, and until when that holds
         self._code: int | None = None
         self.refusal = ""
@@ -90,6 +103,10 @@ class Supervisor:
         """Make sure that every child, orphan and signal comes here."""
         parent = os.getppid()
         self._ignored_children = signals.take_children()
+        if self._plan.hooks:
+            from smentry.pid1.runner import Runner
+
+            self._runner = Runner(self._log, self._program, self._mask, ignore_children=self._ignored_children)
         if not self._is_init:
             try:
                 linux.become_subreaper()
@@ -110,14 +127,18 @@ class Supervisor:
         self._handle(Begin())
         self._reap()  # whoever was there before smentry, for what was executed as smentry may have had children
         while self._code is None:
-            info = self._next(self._state.wake)
+            more = self._runner is not None and self._runner.hear()
+            info = self._next(time.monotonic() if more else self._state.wake)
             if info is not None:
                 self._take(info)
             if time.monotonic() >= self._state.wake:
                 # Under a storm of signals the wait never runs out of time: deadlines come all the same.
                 self._handle(Time())
+        if self._runner is not None:
+            self._runner.close()
         self._timeline.left(self._code, time.monotonic(), alone=not self._any_left())
         self._leave_foreground()
+        self._timeline.save(min(time.monotonic() + 1.0, self._state.hooks_end_at + self._plan.reserve * 3 / 8))
         return self._code
 
     def _next(self, wake: float) -> struct_siginfo | None:
@@ -149,6 +170,8 @@ class Supervisor:
     def _take(self, info: struct_siginfo) -> None:
         """A signal has come: reap, or decide what follows from it."""
         number = info.si_signo
+        if number == signals.IO and info.si_code > 0:  # a hook has written something (fcntl(2), O_ASYNC)
+            return
         if number == signals.CHLD:
             self._reap()
         elif signals.concerns_smentry_alone(info):
@@ -163,10 +186,12 @@ class Supervisor:
     def _handle(self, event: Event) -> None:
         """Decide what follows from an event, and do it, and what follows from that."""
         self._state, effects = lifecycle.step(self._plan, self._state, event, time.monotonic())
-        for effect in effects:
-            answer = _ACTS[type(effect)](self, effect)
+        while effects:
+            answer = _ACTS[type(effects[0])](self, effects[0])
+            del effects[0]
             if answer is not None:
-                self._handle(answer)
+                self._state, more = lifecycle.step(self._plan, self._state, answer, time.monotonic())
+                effects = more + effects
 
     def _reap(self) -> None:
         """Reap every child that has ended: one SIGCHLD may stand for thousands (signal(7))."""
@@ -227,9 +252,9 @@ class Supervisor:
     def _forward(self, effect: Forward) -> None:
         self._send(effect)
         if effect.again:
-            until = min(time.monotonic() + lifecycle.LOOK_AGAIN, self._state.wake)
+            until = min(time.monotonic() + telling.LOOK_AGAIN, self._state.wake)
             self._straight[effect.signal] = (effect.processes[0].pid, until)
-        self._timeline.forwarded(effect.processes, effect.signal)
+        self._timeline.forwarded(effect.processes, effect.signal, time.monotonic())
 
     def _send(self, effect: Tell | Forward) -> None:
         if effect.group:
@@ -278,6 +303,45 @@ class Supervisor:
                 text = f"may not send {signals.name(signal)} to process {pid}: it runs as another user"
                 self._log.warning("kill", text, pid=pid, signal=signals.name(signal))
 
+    # Hooks.
+
+    def _run_hook(self, effect: RunHook) -> Event:
+        assert self._runner is not None
+        state, now, clock = self._state, time.monotonic(), time.time()
+        known = state.failed is not None or state.main_status is not None or state.phase == FINISHING
+        variables = self._runner.variables(
+            effect.hook,
+            reason=state.reason or (effect.hook.event if effect.hook.event.startswith("SIG") else ""),
+            main=state.main,
+            code=lifecycle.exit_code(self._plan, state) if known else None,
+            seconds=effect.seconds,
+            stop_at=clock + state.hooks_end_at + self._plan.reserve / 2 - now if state.reason else None,
+        )
+        ended = None if state.finished_at is None else clock - (now - state.finished_at)
+        try:
+            pid = self._runner.start(effect.hook, variables, main=state.main, ended=ended, seconds=effect.seconds)
+        except OSError as error:
+            return HookFailed(effect.lane, f"cannot be started: {error.strerror}")
+        self._timeline.hook_started(effect.hook, pid, effect.seconds, now)
+        return HookStarted(effect.lane, pid)
+
+    def _tell_hook(self, effect: TellHook) -> None:
+        self._kill(-effect.pid, effect.signal)
+
+    def _kill_hook(self, effect: KillHook) -> None:
+        assert self._runner is not None
+        self._runner.kill(effect.pid)
+
+    def _hook_over(self, effect: HookOver) -> None:
+        assert self._runner is not None
+        self._runner.over(effect.pid)
+        text = self._timeline.hook_over(effect, time.monotonic())
+        if effect.failed and effect.hook.required and not self._state.reason:
+            self.refusal = self.refusal or f"{text}; the program was not started"
+
+    def _skip_hook(self, effect: SkipHook) -> None:
+        self._timeline.hook_skipped(effect.hook, effect.why, time.monotonic())
+
     def _stop_begins(self, effect: StopBegins) -> None:
         self._straight.clear()  # from now on there are deadlines
         self._timeline.stop_begins(effect.reason, time.monotonic())
@@ -324,13 +388,13 @@ class Supervisor:
         It leans on nothing that may be what is broken: no lifecycle, no timeline.
         """
         state, now = self._state, time.monotonic()
-        deadline = min(now + self._plan.grace, state.end_at) if state.phase != KILLING else now
+        deadline = min(now + self._plan.grace, state.end_at) if state.phase not in (KILLING, FINISHING) else now
         try:
             import traceback
 
             where = traceback.extract_tb(defect.__traceback__)[-1]
             text = f"{type(defect).__name__}: {defect} in {where.name}, {where.filename}:{where.lineno}"
-            self._log.error("defect", f"smentry has a defect: {text}; stopping the program")
+            self._log.error("defect", f"smentry has a defect: {text}; stopping the program, without hooks")
         except BaseException:
             self._log.verbosity = -1
         self._quietly(self._tell_all)
@@ -391,6 +455,11 @@ _ACTS: dict[type, Callable[..., Event | None]] = {
     Forward: Supervisor._forward,
     Continue: Supervisor._continue,
     Kill: Supervisor._kill_off,
+    RunHook: Supervisor._run_hook,
+    TellHook: Supervisor._tell_hook,
+    KillHook: Supervisor._kill_hook,
+    HookOver: Supervisor._hook_over,
+    SkipHook: Supervisor._skip_hook,
     StopBegins: Supervisor._stop_begins,
     Exit: Supervisor._exit,
 }

@@ -98,6 +98,20 @@ def reach(
     return found
 
 
+def without(processes: dict[int, Process], roots: set[int]) -> dict[int, Process]:
+    """The picture without these processes and everything below them."""
+    children: dict[int, list[int]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    left = dict(processes)
+    pending = list(roots)
+    while pending:
+        pid = pending.pop()
+        if left.pop(pid, None) is not None:
+            pending += children.get(pid, ())
+    return left
+
+
 def _in_foreground(shell: Process, child: Process) -> bool:
     """Whether a shell with a trap cannot run it before this child has ended.
 

@@ -1,16 +1,24 @@
-"""What happened when, in words and figures. It watches, and says it to the log; it decides nothing.
+"""What happened when, in words and figures. It watches, says it to the log and keeps it for a file; it decides nothing.
 
-Every method takes `now`, seconds on the same monotonic clock as the lifecycle's.
+Every method takes `now`, seconds on the same monotonic clock as the lifecycle's. `python -m smentry.pid1.timeline FILE` draws
+what such a file holds.
 """
 
 from __future__ import annotations
+
+import os
+import select
+import time
 
 from smentry.pid1 import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
+    from smentry.pid1.events import HookOver
+    from smentry.pid1.hooks import Hook
     from smentry.pid1.linux import Process
     from smentry.pid1.state import Plan
     from smentry.pid1.stderr import Log
@@ -24,9 +32,15 @@ _LISTED = 100
 class Timeline:
     """The record of one run: of the program, and of its stop where there is one."""
 
-    def __init__(self, log: Log, plan: Plan, label: str, *, warn_on_reap: bool) -> None:
+    def __init__(self, log: Log, plan: Plan, label: str, *, warn_on_reap: bool, path: str | None = None) -> None:
         self._log = log
         self._plan = plan
+        self._path = path
+        self._records: list[tuple[float, str, dict[str, Any]]] = []
+        self._recorded: set[int] = set()  # pids that are in the records already
+        self._hooks: set[int] = set()  # pids of hooks that run
+        self._hooks_run = 0
+        self._hooks_failed = 0
         self._label = label
         self._warn_on_reap = warn_on_reap
         self._main = 0
@@ -46,13 +60,21 @@ class Timeline:
         self._main = pid
         self._started = now
         self._names[pid] = self._label
+        self._recorded.add(pid)
+        self._record(now, "started", pid=pid, name=self._label)
         plan = self._plan
+        text = f"{self._label} is pid {pid}; a stop leaves it {plan.grace:g} s of {plan.stop_timeout:g} s"
+        if plan.stopping or plan.after:
+            text += f", after {plan.stopping:g} s of stopping hooks and before {plan.after:g} s of hooks after it"
         self._log.info(
             "started",
-            f"{self._label} is pid {pid}; a stop leaves it {plan.grace:g} s of {plan.stop_timeout:g} s",
+            text,
             pid=pid,
             program=self._label,
+            stopping=plan.stopping,
             grace=plan.grace,
+            after=plan.after,
+            reserve=plan.reserve,
             stop_timeout=plan.stop_timeout,
         )
 
@@ -60,12 +82,15 @@ class Timeline:
         """A stop was requested."""
         self._stopping = True
         self._since = now
+        self._record(now, "stop", reason=reason)
         limit = self._plan.stop_timeout
+        ran = now - (self._started or now)
+        when = f"came after {_seconds(ran)}" if self._started else "came before the program was started"
         self._log.info(
             "stop",
-            f"{reason} came after {_seconds(now - self._started)}: stopping, done within {limit:g} s",
+            f"{reason} {when}: stopping, done within {limit:g} s",
             reason=reason,
-            after=round(now - self._started, 3),
+            after=round(ran, 3),
             stop_timeout=limit,
         )
 
@@ -73,14 +98,16 @@ class Timeline:
         """These processes are there."""
         if self._since is None:
             self._since = now
-        alive = set()
+        processes = [process for process in processes if process.pid not in self._hooks]
+        alive = {process.pid for process in processes}
         for process in processes:
-            alive.add(process.pid)
             self._names.setdefault(process.pid, process.name)
+        self._record_new(processes, now)
         # Who was missing at the last look already, and was not reaped here since, was reaped by its parent.
         missing = {pid for pid in self._told if pid not in alive and pid not in self._ended and pid != self._main}
         gone = sorted(missing & self._missing)
         self._missing = missing
+        self._record_gone(alive, now)
         self._ended.update(gone)
         if gone:
             self._say(
@@ -91,12 +118,16 @@ class Timeline:
         """These were told the stop."""
         pids = self._know(processes)
         self._told.update(pids)
+        self._record_new(processes, now)
+        self._record(now, "told", pids=pids, signal=signals.name(signal), why=why)
         text = f"told {self._list(pids)} {signals.name(signal)}{self._offset(now)}: {why}"
         self._say("told", text, now, pids=pids[:_LISTED], signal=signals.name(signal), why=why)
 
-    def forwarded(self, processes: list[Process], signal: int) -> None:
+    def forwarded(self, processes: list[Process], signal: int, now: float) -> None:
         """A signal that is no stop was passed on."""
         pids = [process.pid for process in processes]
+        self._record_new(processes, now)
+        self._record(now, "forwarded", pids=pids, signal=signals.name(signal))
         names = ", ".join(map(repr, processes[:_NAMED])) or "nobody"
         text = f"passed {signals.name(signal)} on to {names}"
         self._log.debug("forwarded", text, signal=signals.name(signal), pids=pids)
@@ -104,6 +135,7 @@ class Timeline:
     def continued(self, processes: list[Process], now: float) -> None:
         """These were stopped, and run again."""
         pids = self._know(processes)
+        self._record(now, "continued", pids=pids)
         self._say(
             "continued", f"continued {self._list(pids)}, which was stopped{self._offset(now)}", now, pids=pids[:_LISTED]
         )
@@ -127,12 +159,21 @@ class Timeline:
         if not pids:
             return
         self._killed.update(pids)
+        self._record(now, "killed", pids=pids, why=why)
         text = f"killed {self._list(pids)}{self._offset(now)}: {why}"
         self._say("killed", text, now, pids=pids[:_LISTED], why=why)
 
     def reaped(self, ended: list[tuple[int, int]], now: float) -> None:
         """These children have ended, with these wait statuses."""
+        if self._path is not None:
+            self._recorded.difference_update(pid for pid, _ in ended)
+            for how in {status for _, status in ended}:
+                pids = [pid for pid, status in ended if status == how and pid not in self._hooks]
+                if pids:
+                    self._record(now, "ended", pids=pids, status=how)
         for pid, status in ended:
+            if pid in self._hooks:
+                continue
             if pid == self._main:
                 self._main_ended(status, now)
                 continue
@@ -158,9 +199,44 @@ class Timeline:
             text = f"{self._label} ({self._main}) {_how(status)}{self._offset(now)}"
         self._log.info("ended", text, pid=self._main, status=status, ran=round(ran, 3))
 
+    def hook_started(self, hook: Hook, pid: int, seconds: float, now: float) -> None:
+        """A hook runs, and has so long."""
+        self._hooks.add(pid)
+        self._hooks_run += 1
+        limit = None if seconds == float("inf") else round(seconds, 3)
+        self._record(now, "hook", pid=pid, name=hook.name, on=hook.event, seconds=limit)
+        text = f"{hook!r} is pid {pid}{self._offset(now)}" + ("" if limit is None else f", and has {_seconds(seconds)}")
+        self._say("hook", text, now, pid=pid, hook=hook.name, on=hook.event, seconds=limit)
+
+    def hook_over(self, over: HookOver, now: float) -> str:
+        """A hook has ended, or could not be run. Returns what was said of it."""
+        hook = over.hook
+        self._hooks.discard(over.pid)
+        self._hooks_failed += over.failed
+        how = over.why if over.status is None else _how(over.status)
+        if over.killed and over.status is not None:
+            how = f"was killed: {over.why}"
+        text = f"{hook!r}{f' ({over.pid})' if over.pid else ''} {how}{self._offset(now)}"
+        facts = {"hook": hook.name, "on": hook.event, "pid": over.pid, "failed": over.failed, "how": how}
+        self._record(now, "hook-ended", pid=over.pid, name=hook.name, on=hook.event, failed=over.failed, how=how)
+        if not over.failed:
+            self._say("hook-ended", text, now, **facts)
+        elif hook.required:
+            self._log.error("hook-ended", text, **facts)
+        else:
+            self._log.warning("hook-ended", text, **facts)
+        return text
+
+    def hook_skipped(self, hook: Hook, why: str, now: float) -> None:
+        """A hook of an event that has happened is not run."""
+        self._record(now, "hook-skipped", name=hook.name, on=hook.event, why=why)
+        text = f"{hook!r} is not run: {why}"
+        self._log.warning("hook-skipped", text, hook=hook.name, on=hook.event, why=why)
+
     def left(self, code: int, now: float, *, alone: bool) -> None:
         """smentry leaves with this exit code; not `alone`: there are children left."""
         survivors = [] if alone else [pid for pid in self._names if pid not in self._ended]
+        self._record(now, "exit", code=code, left=survivors)
         if not alone:
             who = self._list(survivors) if survivors else "processes"
             text = f"killed {who}, which the kernel has not let die yet; leaving without waiting for it"
@@ -172,8 +248,12 @@ class Timeline:
         ended = len(self._names) - len(survivors)
         text = (
             f"done in {_seconds(took)} of {limit:g} s: {_count(ended, 'process', 'processes')} ended, "
-            f"{_count(self._orphans, 'orphan', 'orphans')} reaped, {len(self._killed)} killed; exit code {code}"
+            f"{_count(self._orphans, 'orphan', 'orphans')} reaped, {len(self._killed)} killed"
         )
+        if self._hooks_run or self._hooks_failed:
+            failed = f", {self._hooks_failed} of them failed" if self._hooks_failed else ""
+            text += f", {_count(self._hooks_run, 'hook', 'hooks')} run{failed}"
+        text += f"; exit code {code}"
         self._log.info(
             "done",
             text,
@@ -182,8 +262,88 @@ class Timeline:
             ended=ended,
             orphans=self._orphans,
             killed=len(self._killed),
+            hooks=self._hooks_run,
+            hooks_failed=self._hooks_failed,
             code=code,
         )
+
+    # The file.
+
+    def _record(self, now: float, event: str, **facts: Any) -> None:
+        if self._path is not None:
+            self._records.append((now, event, facts))
+
+    def _record_new(self, processes: Iterable[Process], now: float) -> None:
+        if self._path is None:
+            return
+        new = [process for process in processes if process.pid not in self._recorded]
+        self._recorded.update(process.pid for process in new)
+        if new:
+            seen = [{"pid": process.pid, "name": process.name, "born": process.born} for process in new]
+            self._record(now, "seen", processes=seen)
+
+    def _record_gone(self, alive: set[int], now: float) -> None:
+        """Who was recorded and is not there any more, and not reaped here: its parent did that."""
+        gone = sorted(self._recorded - alive - {self._main}) if self._path is not None else ()
+        self._recorded.difference_update(gone)
+        if gone:
+            self._record(now, "ended", pids=gone)
+
+    def save(self, until: float) -> None:
+        """Add the record to its file, where one is wanted, and wait for that until `until` at the longest.
+
+        A file system may be full, or never answer: a child writes, and is left behind where it does not come to an end.
+        """
+        if self._path is None or not self._records:
+            return
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            pid = os.fork()
+        except OSError as error:
+            self._log.warning("timeline", f"cannot write {self._path}: {error.strerror}", path=self._path)
+            return
+        if pid == 0:
+            try:
+                self._write()
+            except OSError as error:
+                os.write(writer, (error.strerror or str(error)).encode())
+            except BaseException as error:
+                os.write(writer, repr(error).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        why = "the file system has not answered"
+        if poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            why = os.read(reader, 4096).decode("utf-8", "replace")
+            os.waitpid(pid, 0)
+        else:
+            os.kill(pid, signals.KILL)
+        if why:
+            text = f"cannot write the timeline to {self._path}: {why}"
+            self._log.warning("timeline", text, path=self._path)
+
+    def _write(self) -> None:
+        import json
+
+        now = time.monotonic()
+        origin = self._records[-1][0] if self._since is None else self._since
+        plan = self._plan
+        run = {
+            "version": 1, "time": time.time() - (now - origin), "program": self._label, "stop_timeout": plan.stop_timeout,
+            "stopping": plan.stopping, "grace": plan.grace, "after": plan.after, "reserve": plan.reserve, "linger": plan.linger,
+        }  # fmt: skip
+        lines = [{"t": round(self._records[0][0] - origin, 6), "event": "run", **run}]
+        for when, event, facts in self._records:
+            for process in facts.get("processes", ()):
+                process["since"] = round(process.pop("born") - origin, 3)
+            lines.append({"t": round(when - origin, 6), "event": event, **facts})
+        data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        descriptor = os.open(self._path or "", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
 
     def _know(self, processes: list[Process]) -> list[int]:
         for process in processes:
@@ -224,3 +384,11 @@ def _how(status: int) -> str:
     if signal:
         return f"died of {signals.name(signal)}"
     return f"ended with exit code {status >> 8 & 0xFF}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    from smentry.pid1.picture import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 from typing import Callable
 
-from smentry.pid1 import events, lifecycle, signals
+from smentry.pid1 import events, lanes, lifecycle, signals, state
+from smentry.pid1.hooks import EXIT, FAILED, START, STOPPED, STOPPING, SUCCEEDED, Hook
 from smentry.pid1.linux import Process
 
 Draw = Callable[[int, int], int]
@@ -18,6 +19,8 @@ Draw = Callable[[int, int], int]
 SELF = 1
 STOPS = (signals.TERM, signals.INT, signals.QUIT)
 OTHERS = (1, 10, 12, 28, signals.CONT, 34)
+ORDER = (START, STOPPING, STOPPED, SUCCEEDED, FAILED, EXIT)
+REQUESTS = {10: "SIGUSR1", 12: "SIGUSR2"}
 
 
 class Actor:
@@ -27,7 +30,7 @@ class Actor:
         self.pid = world.next_pid()
         self.parent = parent
         self.born = world.now
-        self.group = self.pid if depth == 0 or draw(0, 4) == 0 else world.actors[parent].group
+        self.group = self.pid if parent == SELF or draw(0, 4) == 0 else world.actors[parent].group
         self.shell = draw(0, 2) == 0
         self.init = not self.shell and draw(0, 9) == 0
         kind = draw(0, 5)  # default, default, handler, handler, ignores, waits for it with the signal blocked
@@ -49,6 +52,8 @@ class Actor:
         self.life = draw(0, 60) / 4
         self.handler_after = draw(0, 12) / 4 if draw(0, 5) == 0 else 0.0
         self.depth = depth
+        self.hook: Hook | None = None
+        self.of_hook = parent != SELF and world.actors[parent].of_hook
 
     def mask(self, wanted: bool) -> int:
         return sum(1 << (number - 1) for number in (*STOPS, 10)) if wanted else 0
@@ -172,7 +177,7 @@ class World:
             self.at(self.now + seconds, finish)
 
     def next_event(self) -> float:
-        return self._agenda[0][0] if self._agenda else lifecycle.NEVER
+        return self._agenda[0][0] if self._agenda else state.NEVER
 
     def happen(self) -> None:
         """What is due happens."""
@@ -193,24 +198,49 @@ class Run:
         self.draw = draw
         self.world = World(draw)
         stop_timeout = (1.2, 3.0, 12.0, 30.0, 120.0)[draw(0, 4)]
-        self.plan = lifecycle.Plan(
+        reserve = min(5.0, stop_timeout / 10)
+        hooks = self.some_hooks(stop_timeout) if stop_timeout > 2 and draw(0, 2) else []
+        total = {event: sum(hook.timeout for hook in hooks if hook.event == event) for event in ORDER}
+        self.plan = state.Plan(
             stop_timeout,
-            min(5.0, stop_timeout / 10),
+            reserve,
+            stopping=total[STOPPING],
+            after=max(total[STOPPED], total[SUCCEEDED], total[FAILED]) + total[EXIT],
+            hooks=hooks,
             linger=(0.2, 2.0, 10.0)[draw(0, 2)],
-            scope=(lifecycle.AUTO, lifecycle.AUTO, lifecycle.MAIN, lifecycle.GROUP, lifecycle.ALL)[draw(0, 4)],
+            scope=(state.AUTO, state.AUTO, state.MAIN, state.GROUP, state.ALL)[draw(0, 4)],
             success=frozenset({143} if draw(0, 3) == 0 else ()),
             wait_all=draw(0, 3) == 0,
             max_runtime=draw(1, 20) / 2 if draw(0, 3) == 0 else None,
             rewrites=({}, {}, {15: 2}, {2: 0}, {15: 10}, {10: 15})[draw(0, 5)],
         )
         self.lag = (0.0, self.plan.reserve / 100)[draw(0, 1)]  # what a turn of the loop takes
-        self.state = lifecycle.State()
+        self.state = state.State()
         self.code: int | None = None
         self.main: Actor | None = None
         self.main_ended_by_itself = False
         self.stop_began: float | None = None
         self.second_interrupt = False
         self.interrupts = 0
+        self.sabotaged = False  # a hook has killed the program
+        # What becomes of hooks: of each, when it was run, was over, or was reported as not run.
+        self.hooks_run: list[tuple[float, Hook]] = []
+        self.hooks_over: list[events.HookOver] = []
+        self.hooks_skipped: list[tuple[float, Hook]] = []
+        self.requested: dict[str, float] = {}  # signal → when it last came while there were hooks for it
+        self.start_code: int | None = None  # of a job that failed before its program was started
+
+    def some_hooks(self, stop_timeout: float) -> list[Hook]:
+        """Hooks at random events, which leave the program its time."""
+        hooks = []
+        for number in range(self.draw(0, 6)):
+            event = (*ORDER, *REQUESTS.values())[self.draw(0, 7)]
+            timeout = stop_timeout * self.draw(1, 9) / 100
+            if event == START and self.draw(0, 1):
+                timeout = state.NEVER
+            required = event == START and self.draw(0, 1) == 1
+            hooks.append(Hook(event, str(number), timeout=timeout, required=required))
+        return hooks
 
     def live(self, limit: int = 5000) -> Run:
         """Run to the end; more than `limit` turns are a hang."""
@@ -230,7 +260,7 @@ class Run:
     def turn(self) -> None:
         world = self.world
         wake = min(self.state.wake, world.next_event())
-        assert wake != lifecycle.NEVER, "a hang: nothing will ever happen again"
+        assert wake != state.NEVER, "a hang: nothing will ever happen again"
         world.now = max(world.now, wake) + self.lag
         world.happen()
         self.reap()
@@ -243,6 +273,8 @@ class Run:
         if self.code is not None:
             return
         before = self.state.reason
+        if REQUESTS.get(number) in self.plan.hooks:
+            self.requested[REQUESTS[number]] = self.world.now
         if number == signals.INT and self.plan.rewrites.get(2) != 0:
             self.interrupts += 1
             self.second_interrupt = self.second_interrupt or (self.interrupts > 1 and bool(before))
@@ -262,17 +294,52 @@ class Run:
         if self.code is not None:
             return
         before = self.state.copy()
-        untouched = [getattr(before, name) for name in lifecycle.State.__slots__]
+        untouched = [getattr(before, name) for name in state.State.__slots__]
         had = self.state
         self.state, effects = lifecycle.step(self.plan, self.state, event, self.world.now)
-        assert [getattr(had, name) for name in lifecycle.State.__slots__] == untouched, "step changed its argument"
+        assert [getattr(had, name) for name in state.State.__slots__] == untouched, "step changed its argument"
         for effect in effects:
             self.act(effect)
+
+    def run_hook(self, effect: events.RunHook) -> None:
+        """A hook is a process that may do anything: end well or badly, never, not even when killed, or do harm."""
+        world, hook = self.world, effect.hook
+        assert effect.seconds > 0
+        running = [actor for actor in world.alive() if actor.hook is not None and not actor.immortal]
+        if effect.lane == lanes.LIFE:
+            assert all(actor.hook is not None and actor.hook.event in REQUESTS.values() for actor in running), "at once"
+        else:
+            assert all(actor.hook is not None and actor.hook.event in ORDER for actor in running), (
+                "two requests at once"
+            )
+        if hook.event in ORDER[2:]:
+            assert all(actor.immortal or actor.of_hook for actor in world.alive()), "the program is not gone"
+        self.hooks_run.append((world.now, hook))
+        if self.draw(0, 15) == 0:
+            self.handle(events.HookFailed(effect.lane, "no process"))
+            return
+        actor = world.spawn(SELF, 3)
+        actor.of_hook = True
+        actor.hook = hook
+        actor.ends_by_itself = True
+        actor.code = self.draw(0, 2) // 2
+        kind = self.draw(0, 7)
+        if kind < 5:
+            world.at(world.now + self.draw(0, 20) / 8, lambda: world.end(actor, actor.code << 8))
+        elif kind == 5 and self.main is not None and self.main.alive:
+            self.sabotaged = True
+            world.deliver(self.main.pid, signals.KILL)
+        if self.draw(0, 4) == 0 and len(world.actors) < 20:
+            child = world.spawn(actor.pid if self.draw(0, 1) else SELF, 3)  # or a daemon
+            child.of_hook = True
+        self.handle(events.HookStarted(effect.lane, actor.pid))
 
     def act(self, effect: events.Effect) -> None:
         world = self.world
         if isinstance(effect, events.Start):
+            assert self.main is None
             if self.draw(0, 30) == 0:
+                self.start_code = 127
                 self.handle(events.StartFailed(127))
                 return
             self.main = world.spawn(SELF, 0)
@@ -310,6 +377,23 @@ class Run:
             victims = list(world.alive()) if effect.everything else [world.actors[p.pid] for p in effect.processes]
             for actor in victims:
                 world.deliver(actor.pid, signals.KILL)
+        elif isinstance(effect, events.RunHook):
+            self.run_hook(effect)
+        elif isinstance(effect, events.TellHook):
+            if self.start_code is None:
+                self.start_code = 128 + effect.signal
+            world.deliver(effect.pid, effect.signal)
+        elif isinstance(effect, events.KillHook):
+            for actor in list(world.alive()):
+                if effect.pid in (actor.pid, actor.parent):
+                    world.deliver(actor.pid, signals.KILL)
+        elif isinstance(effect, events.HookOver):
+            self.hooks_over.append(effect)
+            if effect.hook.required and effect.failed and self.start_code is None and not self.state.reason:
+                unknown = effect.killed or effect.status is None or effect.status & 0x7F
+                self.start_code = 1 if unknown else (effect.status or 0) >> 8
+        elif isinstance(effect, events.SkipHook):
+            self.hooks_skipped.append((world.now, effect.hook))
         elif isinstance(effect, events.StopBegins):
             self.stop_began = world.now
         elif isinstance(effect, events.Exit):
@@ -319,7 +403,8 @@ class Run:
 def expected_code(run: Run) -> int:
     """The exit code that the documentation promises, worked out from what became of the main process."""
     if run.main is None:
-        return 127
+        assert run.start_code is not None
+        return run.start_code
     status = run.main.status if not run.main.alive else signals.KILL
     code = 128 + status if 0 < status < 128 else status >> 8
     return 0 if code in run.plan.success else code

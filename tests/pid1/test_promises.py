@@ -13,9 +13,10 @@ import time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smentry.pid1 import events, lifecycle, signals
+from smentry.pid1 import events, lifecycle, signals, state
+from smentry.pid1.hooks import EXIT, FAILED, START, STOPPED, STOPPING, SUCCEEDED, Hook
 from smentry.pid1.linux import Process
-from tests.pid1.simulation import Run, expected_code
+from tests.pid1.simulation import ORDER, REQUESTS, Run, expected_code
 
 EXAMPLES = int(os.environ.get("SMENTRY_TEST_EXAMPLES", "150"))
 STEPS = int(os.environ.get("SMENTRY_FUZZ_STEPS", "3000"))
@@ -43,6 +44,31 @@ def tells_nobody_twice(run: Run) -> None:
     assert {pid: times for pid, times in run.world.told.items() if len(times) > 1} == {}
 
 
+def runs_each_hook_once_or_says_why_not(run: Run) -> None:
+    reported = [hook for _, hook in (*run.hooks_run, *run.hooks_skipped)]
+    outcome = STOPPED if run.state.stopped else SUCCEEDED if run.code == 0 else FAILED
+    happened = {START, outcome, EXIT}
+    if run.state.stopped and run.main is not None:
+        happened.add(STOPPING)
+    for event in ORDER:
+        for hook in run.plan.hooks.get(event, ()):
+            assert reported.count(hook) == (event in happened), hook
+    for event in REQUESTS.values():
+        for hook in run.plan.hooks.get(event, ()):
+            times = [when for when, which in (*run.hooks_run, *run.hooks_skipped) if which is hook]
+            if event in run.requested:  # many requests may be one run, but none is without one that came after it
+                assert max(times) >= run.requested[event], hook
+            else:
+                assert times == []
+    assert len(run.hooks_over) == len(run.hooks_run)
+
+
+def runs_hooks_in_their_order(run: Run) -> None:
+    written = [hook for event in ORDER for hook in run.plan.hooks.get(event, ())]
+    places = [written.index(hook) for _, hook in run.hooks_run if hook.event in ORDER]
+    assert places == sorted(places)
+
+
 def exits_with_the_documented_code(run: Run) -> None:
     assert run.code == expected_code(run)
 
@@ -52,10 +78,12 @@ def kills_nobody_who_asked_before_the_end_of_its_time(run: Run) -> None:
         return
     if run.main_ended_by_itself and not run.plan.wait_all:
         return  # then everybody has the linger time
+    if run.sabotaged:
+        return
     for pid, when in run.world.killed_at.items():
         actor = run.world.actors[pid]
-        if actor.asked and not actor.init:
-            assert when >= run.stop_began + run.plan.grace
+        if actor.asked and not actor.init and not actor.of_hook:
+            assert when >= run.stop_began + run.plan.grace - 1e-6  # of a sum of floats
 
 
 def leaves_no_zombie_after_a_turn(run: Run) -> None:
@@ -66,6 +94,8 @@ PROMISES = (
     exits_before_the_stop_timeout,
     leaves_nothing_alive,
     tells_nobody_twice,
+    runs_each_hook_once_or_says_why_not,
+    runs_hooks_in_their_order,
     exits_with_the_documented_code,
     kills_nobody_who_asked_before_the_end_of_its_time,
     leaves_no_zombie_after_a_turn,
@@ -88,6 +118,13 @@ def test_2_nothing_it_started_is_alive_when_it_exits(run: Run) -> None:
 @given(runs())
 def test_3_no_process_is_told_twice_by_one_stop(run: Run) -> None:
     tells_nobody_twice(run)
+
+
+@lives
+@given(runs())
+def test_4_each_hook_of_an_event_that_happens_is_run_once_or_reported(run: Run) -> None:
+    runs_each_hook_once_or_says_why_not(run)
+    runs_hooks_in_their_order(run)
 
 
 @lives
@@ -134,12 +171,10 @@ def any_event(draw: random.Random, known: list[int], phase: str) -> events.Event
         return events.Looked(
             processes,
             complete=draw.random() < 0.7,
-            forward=10 if phase == lifecycle.RUNNING else draw.choice([0, 0, 0, 10, 15]),
+            forward=10 if phase in (state.RUNNING, state.STOPPING) else draw.choice([0, 0, 0, 10, 15]),
         )
-    if kind == 4:
-        return events.Started(pid, 0)
-    if kind == 5:
-        return events.StartFailed(126)
+    if kind in (4, 5) and phase != state.STARTING:  # there it answers what smentry itself did
+        return events.Started(pid, 0) if kind == 4 else events.StartFailed(126)
     return events.Time() if kind == 6 else events.Begin()
 
 
@@ -164,28 +199,46 @@ def test_fuzz_any_sequence_of_events_ends_in_time_and_never_raises() -> None:
 def nonsense(draw: random.Random) -> int:
     """Events at random until it ends: at the latest by its own deadline, once a stop has begun."""
     stop_timeout = draw.choice([1.2, 10.0, 120.0])
-    plan = lifecycle.Plan(
+    hooks = [
+        Hook(event, event, timeout=stop_timeout / 30, required=event == START)
+        for event in (*ORDER, "SIGHUP", "SIGUSR1")
+        if draw.random() < 0.3
+    ]
+    plan = state.Plan(
         stop_timeout,
         min(5.0, stop_timeout / 10),
-        scope=draw.choice([lifecycle.AUTO, lifecycle.MAIN, lifecycle.GROUP, lifecycle.ALL]),
+        stopping=stop_timeout / 30,
+        after=stop_timeout / 15,
+        hooks=hooks,
+        scope=draw.choice([state.AUTO, state.MAIN, state.GROUP, state.ALL]),
         wait_all=draw.random() < 0.3,
         max_runtime=draw.choice([None, 5.0]),
     )
-    state = lifecycle.State()
+    here = state.State()
     now, stop, steps = 100.0, None, 0
     told: set[tuple[int, int]] = set()
-    pending: list[events.Event] = [events.Begin(), events.Started(2, 0)]
-    while state.phase != lifecycle.DONE:
+    pending: list[events.Event] = [events.Begin()]
+    while here.phase != state.DONE:
         steps += 1
         assert steps < 20_000
-        if stop is not None and now >= state.wake:
-            event: events.Event = events.Time()
+        event: events.Event
+        if pending:
+            event = pending.pop(0)
+        elif stop is not None and now >= here.wake:
+            event = events.Time()
         else:
-            event = pending.pop(0) if pending else any_event(draw, [2, 3, 4], state.phase)
-        state, effects = lifecycle.step(plan, state, event, now)
+            event = any_event(draw, [2, 3, 4], here.phase)
+        here, effects = lifecycle.step(plan, here, event, now)
         for effect in effects:
-            if isinstance(effect, events.StopBegins):
+            if isinstance(effect, events.RunHook):
+                pid = draw.randint(2, 9)
+                lost = draw.random() < 0.2
+                answer = events.HookFailed(effect.lane, "") if lost else events.HookStarted(effect.lane, pid)
+                pending.insert(0, answer)
+            elif isinstance(effect, events.StopBegins):
                 stop = now if stop is None else stop
+            elif isinstance(effect, events.Start):
+                pending.insert(0, events.Started(2, 0))
             elif isinstance(effect, events.Tell):
                 identities = {process.identity for process in effect.processes}
                 assert not identities & told, "told twice"
@@ -194,7 +247,7 @@ def nonsense(draw: random.Random) -> int:
                 assert 0 <= effect.code <= 255
                 assert stop is None or now < stop + plan.stop_timeout
         now += draw.choice([0.0, 0.001, plan.reserve / 10])
-        now = min(now + draw.choice([0.0, 0.0, 3.0]), max(now, state.wake))
-        if steps == 200 and stop is None and state.phase == lifecycle.RUNNING:
+        now = min(now + draw.choice([0.0, 0.0, 3.0]), max(now, here.wake))
+        if steps == 200 and stop is None and here.phase == state.RUNNING:
             pending.append(events.Signal(signals.TERM))
     return steps
