@@ -33,8 +33,10 @@ PID1 = {
             "state",
             "stderr",
             "supervisor",
+            "sweep",
             "targets",
             "telling",
+            "terminal",
             "timeline",
         )
     ),

@@ -139,6 +139,26 @@ def descendants(of: int, until: float = float("inf")) -> dict[int, Process]:
     return found
 
 
+def parents() -> dict[int, int]:
+    """The parent of every process there is; empty where /proc cannot be read."""
+    found: dict[int, int] = {}
+    try:
+        entries = os.listdir("/proc")
+    except OSError:
+        return {}
+    for entry in entries:
+        if entry.isdigit():
+            stat = _read(f"/proc/{entry}/stat", 1024)
+            if b")" in stat:
+                found[int(entry)] = int(stat[stat.rindex(b")") + 4 :].split(b" ", 1)[0])
+    return found
+
+
+def has_in_environment(pid: int, name: str, value: str) -> bool:
+    """Whether a process was executed with this variable; False where that may not be read (proc(5))."""
+    return f"\0{name}={value}\0".encode() in b"\0" + _read(f"/proc/{pid}/environ", 1 << 20)
+
+
 def _has_own_null(pid: int, shell: int) -> bool:
     """Whether stdin is a /dev/null that the shell has not got itself: what a shell without job control gives to what
     it starts with `&` (POSIX, "Asynchronous lists")."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 MARK = "SMENTRY_HOOK"
 """The variable that everything a hook starts inherits: its name and the number of its run."""
 
-_CHUNK = 65536
-"""Bytes that are read of a hook's output in one turn, so that one that writes for ever stops nothing else."""
-_PATIENCE = 64
-"""So often at most is read at the end of a hook or of smentry: more than a pipe holds by itself (pipe(7))."""
+_CHUNK = 8192
+"""Bytes that are read of a hook's output in one turn: thousands of lines may be in them, and deadlines come first."""
+_PATIENCE = 9
+"""So often at most is read at the end of a hook or of smentry: once more than a full pipe needs (pipe(7): 64 KiB)."""
 _LINE = 3800
 """Bytes of a longest line of output: longer ones go on in the next, so that each is one write (stderr._LINE)."""
 _LOOK = 0.1
@@ -175,37 +175,22 @@ class Runner:
 
     def kill(self, pid: int) -> None:
         """SIGKILL a running hook and everything that it has started, wherever that has gone."""
-        victims = linux.descendants(os.getpid())
-        below = _below(pid, {number: process.parent for number, process in victims.items()})
-        mark = f"{MARK}={self._marks.get(pid, '')}".encode()
+        init, mark = os.getpid(), self._marks.get(pid, "")
+        below: dict[int, list[int]] = {}
+        for process, parent in linux.parents().items():
+            below.setdefault(parent, []).append(process)
         try:
             os.killpg(pid, signals.KILL)
         except OSError:
             pass  # everybody of it is gone
-        for number in victims:
-            if number == pid or number in below or mark in _environment(number):
-                try:
-                    os.kill(number, signals.KILL)
-                except OSError:
-                    pass  # it ended meanwhile
-
-
-def _below(pid: int, parents: Mapping[int, int]) -> set[int]:
-    found = {pid}
-    while True:
-        more = {number for number, parent in parents.items() if parent in found} - found
-        if not more:
-            return found
-        found |= more
-
-
-def _environment(pid: int) -> list[bytes]:
-    """The environment that a process was executed with; none where that may not be read (proc(5))."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
-    except OSError:
-        return []
+        # What it left to itself has come to smentry, or goes by what it inherited.
+        victims = [pid, *(child for child in below.get(init, ()) if linux.has_in_environment(child, MARK, mark))]
+        for victim in victims:
+            victims += below.get(victim, ())
+            try:
+                os.kill(victim, signals.KILL)
+            except OSError:
+                pass  # it ended meanwhile
 
 
 # In the hook's own process.
@@ -275,20 +260,25 @@ class _Act:
         signal, pattern = self.hook.signal, self.hook.wait_for
         name = signals.name(signal)
         before = _matches(pattern)
-        # Where /proc shows nothing, the main process is all that is known of.
-        processes = linux.descendants(self.init) or {self.main: linux.glance(self.main, "the main process", 0)}
+        processes = linux.descendants(self.init)
+        if self.main not in processes:  # /proc does not show it (hidepid, proc(5)): it is all that is known of
+            processes[self.main] = linux.glance(self.main, "the main process", 0)
         asked = targets.reach(processes, self.main, signal, inherited=self.inherited).asked if self.main else []
         if not asked:
             _print(f"nobody has a handler for {name}, and without one it would kill: not sent")
             return 1
+        sent = []
         for process in asked:
             try:
                 os.kill(process.pid, signal)
+                sent.append(process)
             except OSError as error:
                 _print(f"cannot send {name} to {process!r}: {error.strerror}")
-        _print(f"sent {name} to {', '.join(map(repr, asked[:5]))}{', …' if len(asked) > 5 else ''}")
+        if not sent:
+            return 1
+        _print(f"sent {name} to {', '.join(map(repr, sent[:5]))}{', …' if len(sent) > 5 else ''}")
         while pattern:
-            left = [process for process in asked if os.path.exists(f"/proc/{process.pid}")]
+            left = [process for process in sent if _is_there(process.pid)]
             new = [path for path, version in _matches(pattern).items() if version != before.get(path)]
             if new:
                 _print(f"{new[0]} is there")
@@ -298,6 +288,17 @@ class _Act:
                 return 1
             time.sleep(_LOOK)
         return 0
+
+
+def _is_there(pid: int) -> bool:
+    """Whether there is such a process, shown in /proc or not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _matches(pattern: str) -> dict[str, tuple[int, int]]:

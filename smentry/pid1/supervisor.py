@@ -6,7 +6,7 @@ import _signal  # `signal` itself loads `enum`
 import os
 import time
 
-from smentry.pid1 import lifecycle, linux, process, signals, telling
+from smentry.pid1 import lifecycle, linux, process, signals, sweep, telling
 from smentry.pid1.events import (
     Begin,
     Continue,
@@ -32,6 +32,7 @@ from smentry.pid1.events import (
     Time,
 )
 from smentry.pid1.state import FINISHING, KILLING, NEVER, State
+from smentry.pid1.terminal import Terminal
 from smentry.pid1.timeline import Timeline
 
 TYPE_CHECKING = False
@@ -88,9 +89,8 @@ class Supervisor:
         self._timeline = timeline
         self._state = State()
         self._pid = os.getpid()
-        self._is_init = self._pid == 1
         self._ignored_children = False
-        self._terminal = False
+        self._terminal = Terminal()
         self._suspends = False  # ^Z stopped the program, and smentry with it
         self._refused: set[int] = set()  # whom smentry may not signal
         self._timer = NEVER  # until when the timer runs
@@ -107,7 +107,7 @@ class Supervisor:
             from smentry.pid1.runner import Runner
 
             self._runner = Runner(self._log, self._program, self._mask, ignore_children=self._ignored_children)
-        if not self._is_init:
+        if self._pid != 1:
             try:
                 linux.become_subreaper()
             except OSError as error:
@@ -116,19 +116,15 @@ class Supervisor:
             linux.signal_on_parent_death(parent_death)
             if os.getppid() != parent:  # it died before the kernel knew of our wish
                 os.kill(self._pid, parent_death)
-        try:
-            # Only where smentry itself is in the foreground: a background job does not take the terminal away.
-            self._terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
-        except OSError:
-            self._terminal = False
 
     def run(self) -> int:
         """The whole life: begin, then wait, decide and act until it is over."""
         self._handle(Begin())
         self._reap()  # whoever was there before smentry, for what was executed as smentry may have had children
         while self._code is None:
-            more = self._runner is not None and self._runner.hear()
-            info = self._next(time.monotonic() if more else self._state.wake)
+            if self._runner is not None and self._runner.hear():
+                os.kill(self._pid, signals.IO)  # the rest in the next turn: children and deadlines come first
+            info = self._next(self._state.wake)
             if info is not None:
                 self._take(info)
             if time.monotonic() >= self._state.wake:
@@ -136,8 +132,8 @@ class Supervisor:
                 self._handle(Time())
         if self._runner is not None:
             self._runner.close()
-        self._timeline.left(self._code, time.monotonic(), alone=not self._any_left())
-        self._leave_foreground()
+        self._timeline.left(self._code, time.monotonic(), alone=not sweep.any_left())
+        self._terminal.take_back(self._state.group)
         self._timeline.save(min(time.monotonic() + 1.0, self._state.hooks_end_at + self._plan.reserve * 3 / 8))
         return self._code
 
@@ -170,8 +166,8 @@ class Supervisor:
     def _take(self, info: struct_siginfo) -> None:
         """A signal has come: reap, or decide what follows from it."""
         number = info.si_signo
-        if number == signals.IO and info.si_code > 0:  # a hook has written something (fcntl(2), O_ASYNC)
-            return
+        if number == signals.IO and (info.si_code > 0 or info.si_pid == self._pid):
+            return  # a hook has written something (fcntl(2), O_ASYNC)
         if number == signals.CHLD:
             self._reap()
         elif signals.concerns_smentry_alone(info):
@@ -224,7 +220,7 @@ class Supervisor:
                 self._program,
                 mask=self._mask,
                 ignore_children=self._ignored_children,
-                terminal=self._terminal,
+                terminal=self._terminal.ours,
                 unwanted=lambda: min(_signal.sigpending() & self._plan.stop_signals, default=0),
             )
         except process.StartError as error:
@@ -282,15 +278,8 @@ class Supervisor:
             self._timeline.killed(effect.processes, effect.why, time.monotonic())
 
     def _kill_all(self) -> None:
-        """SIGKILL all there is, so that even what forks all the time gets no child out of it."""
-        if self._is_init:
-            # kill(2): -1 spares the caller, if it is PID 1 of a namespace, and nothing else. One atomic sweep.
-            self._kill(-1, signals.KILL)
-            return
-        if self._state.main:  # once it has gone, the number of its group may be another's
-            self._kill(-self._state.group, signals.KILL)
-        for pid in self._below():
-            self._kill(pid, signals.KILL)
+        # Once the main process has gone, the number of its group may be another's.
+        sweep.kill(self._state.group if self._state.main else 0, self._kill)
 
     def _kill(self, pid: int, signal: int) -> None:
         try:
@@ -352,33 +341,19 @@ class Supervisor:
     # The terminal.
 
     def _suspended(self, pid: int, signal: int) -> None:
-        """The main process was stopped, as by ^Z. Under a shell with job control, stop with it, so that the person
-        gets the prompt back; as PID 1, or below one, nobody would ever let smentry go on."""
+        """The main process was stopped, as by ^Z: under a shell, stop with it, so that the person gets the prompt back."""
         if pid != self._state.main:
             return
         self._timeline.suspended(signal)
-        under_a_shell = self._terminal and os.getppid() != 1 and os.getpgrp() == self._pid != os.getsid(0)
-        if under_a_shell and not self._is_init and not self._state.reason:
+        if self._terminal.has_job_control() and not self._state.reason:
             self._suspends = True
             os.kill(self._pid, signals.STOP)
 
     def _resume(self) -> None:
         """`fg` or `bg` after ^Z: the whole group goes on, in the foreground where the shell has put smentry there."""
         self._suspends = False
-        try:
-            if os.tcgetpgrp(0) == os.getpgrp():
-                os.tcsetpgrp(0, self._state.group)
-        except OSError:
-            pass  # the terminal has gone
+        self._terminal.hand_on(self._state.group)
         self._kill(-self._state.group, signals.CONT)
-
-    def _leave_foreground(self) -> None:
-        """Give the terminal back: the group that has it is dead, and whoever reads next would be stopped for it."""
-        try:
-            if self._terminal and os.tcgetpgrp(0) == self._state.group:
-                os.tcsetpgrp(0, os.getpgrp())
-        except OSError:
-            pass
 
     # When smentry itself is broken.
 
@@ -398,47 +373,22 @@ class Supervisor:
         except BaseException:
             self._log.verbosity = -1
         self._quietly(self._tell_all)
-        while time.monotonic() < deadline and self._any_left():
+        while time.monotonic() < deadline and sweep.any_left():
             time.sleep(0.02)
         now = time.monotonic()
         deadline = min(now + self._plan.reserve / 2, max(now + self._plan.reserve / 10, state.give_up_at))
-        while time.monotonic() < deadline and self._any_left():
+        while time.monotonic() < deadline and sweep.any_left():
             self._quietly(self._kill_all)
             time.sleep(0.02)
-        self._quietly(self._leave_foreground)
+        self._quietly(lambda: self._terminal.take_back(state.group))
         return 1
 
     def _tell_all(self) -> None:
         told = {pid for pid, _ in self._state.told}
-        for pid in self._below():
+        for pid in sweep.below():
             if pid not in told:
                 self._kill(pid, self._state.signal)
             self._kill(pid, signals.CONT)
-
-    def _below(self) -> list[int]:
-        """Every process below this one, in the simplest way there is (proc(5), /proc/PID/task/TID/children)."""
-        found: list[int] = []
-        pending = [self._pid]
-        while pending:
-            pid = pending.pop()
-            try:
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                        children = [int(child) for child in file.read().split()]
-                    found += children
-                    pending += children
-            except OSError:
-                pass  # gone meanwhile, or a kernel without CONFIG_PROC_CHILDREN
-        return found or list(linux.descendants(self._pid))
-
-    def _any_left(self) -> bool:
-        """Reap what has ended; whether there are children left."""
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return False
-        return True
 
     @staticmethod
     def _quietly(act: Callable[[], None]) -> None:

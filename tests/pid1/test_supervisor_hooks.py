@@ -226,13 +226,19 @@ def test_a_hook_that_stops_itself_is_killed_all_the_same(start: Starter) -> None
 
 
 def test_a_hook_that_writes_for_ever_holds_nothing_up(start: Starter) -> None:
-    config = hooks("on: stopping, run: yes, timeout: 1s", f"on: stopped, {note('next')}")
+    """Nor does what it left behind, and goes on writing."""
+    config = hooks(
+        "on: stopping, run: yes, timeout: 1s",
+        f"on: stopped, {sh('setsid yes & echo')}",
+        f"on: exit, {note('next')}",
+    )
     run = start(SAVER, config=config)
     run.wait_for("ready")
     assert run.stop() == 0
     assert run.has("saved")
     assert run.lines("log") == ["next"]
-    assert run.seconds < 5
+    assert run.seconds < 10
+    assert said(run, "stopping hook yes")[1].split(")")[1].startswith(" was killed: its time was over")
 
 
 def test_a_hook_that_kills_everybody_else_does_not_keep_the_others_from_running(start: Starter) -> None:
