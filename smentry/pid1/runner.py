@@ -87,6 +87,7 @@ class Runner:
             null = os.open(os.devnull, os.O_RDONLY)
             for descriptor, target in ((null, 0), (writer, 1), (writer, 2)):
                 os.dup2(descriptor, target)
+            act.prepare()
             identity = self._program.identity
             if identity is not None:
                 os.setgroups(identity.groups)
@@ -238,6 +239,14 @@ class _Act:
         self.inherited = inherited
         self.ended = ended
         self.deadline = deadline
+
+    def prepare(self) -> None:
+        """Load what it takes: another user may not be able to read it."""
+        if self.hook.copy is not None:
+            from smentry.pid1 import copy  # noqa: F401
+        else:
+            import glob  # noqa: F401
+            import shutil  # noqa: F401
 
     def do(self) -> int:
         """Do it; returns the exit code."""

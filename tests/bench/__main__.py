@@ -6,11 +6,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from . import contenders, crowd, idle, latency, machine, orphans, startup
+from . import contenders, copying, crowd, idle, latency, machine, orphans, startup
 from .results import Row, as_markdown, as_text, table, unmeasured
 
 NEED_COMPILER = ("latency", "orphans", "crowd")
-GROUPS = ("startup", "idle", *NEED_COMPILER)
+GROUPS = ("startup", "idle", "copy", *NEED_COMPILER)
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     if missing:
         facts["not installed"] = ", ".join(missing)
 
-    named = [*(init.name for init in (smentry, *others)), "bare python", "no init"]
+    named = [*(init.name for init in (smentry, *others)), "bare python", "no init", copying.CP]
     lines = table(rows, [name for name in named if any(name in row.figures for row in rows)])
     print("\n".join(f"{what}: {fact}" for what, fact in facts.items()))
     print("\n" + as_text(lines))
@@ -69,6 +69,9 @@ def measure(
         rows += startup.measure(smentry, others, python, scratch, rounds=10 if few else 60)
     if "idle" in wanted:
         rows += idle.measure(smentry, others, scratch, rounds=1 if few else 3, seconds=2 if few else 10)
+    if "copy" in wanted:
+        files, size = (5000, 200 << 20) if few else (100_000, 4 << 30)
+        rows += copying.measure(python, scratch, files=files, size=size, rounds=1 if few else 5)
     if program is None:
         return [
             *rows,
@@ -109,6 +112,8 @@ How each is measured:
 - *Orphans*: a C program forks twice for each, and waits until the init has no other child than the program.
 - *Resident memory, wake-ups*: with `sleep` as the program; all inits idle at the same time. A wake-up is a
   context switch.
+- *Copy*: the copy hook beside `cp -a`, from the start of the process to its end. *Synced*: `sync -f` comes after
+  `cp`; the hook always syncs, and is measured without it for *written*.
 - *A stop*: from the decision (SIGTERM; the main process's end; the end of `linger`) to the end of smentry.
 """
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smentry.pid1 import bars, picture, record, svg
+from smentry.pid1.picture import bars, layout, record, svg
 from tests.pid1.timelines import SAMPLES, STARTED, Records, alone, at, drawn, full, many, run, seen, short
 
 ROOT = Path(__file__).parent.parent.parent
@@ -99,7 +99,7 @@ def test_many_equal_processes_are_one_row_that_shows_how_many_live() -> None:
 def test_of_too_many_rows_those_that_matter_are_shown_and_the_others_counted() -> None:
     shown = text(many())
     rows = [line for line in shown.splitlines() if "◂" in line]
-    assert len(rows) == picture.MOST
+    assert len(rows) == layout.MOST
     assert rows[0].startswith("train.py (7)")
     assert rows[1].startswith("tool59 (459)")  # the longest alive
     assert "not shown: 32 processes" in shown

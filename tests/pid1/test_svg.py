@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from smentry.pid1 import svg
+from smentry.pid1.picture import svg
 from tests.pid1.timelines import SAMPLES, STRANGE, alone, drawn, full, short, strange
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from smentry.pid1 import picture, record
+from smentry.pid1.picture import layout, record
 
 STRANGE = [
     '<b>&"x"',
@@ -99,6 +99,6 @@ def strange() -> Records:
 SAMPLES = {"short": short, "full": full, "many": many, "alone": alone, "strange": strange}
 
 
-def drawn(records: Records) -> picture.Picture:
+def drawn(records: Records) -> layout.Picture:
     (read,) = record.parse(map(json.dumps, records))
-    return picture.layout(read)
+    return layout.layout(read)
