@@ -8,7 +8,8 @@ MINORS := $(patsubst 3.%,%,$(VERSIONS))
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-QUICK := -m "not engine and not slow" --ignore tests/engine
+# Files of tests side by side: most of them wait for processes, or start an interpreter.
+QUICK := --numprocesses auto --dist loadfile -m "not engine and not slow" --ignore tests/engine
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-docker image test test-quick test-pythons fuzz stress bench lint wheel clean

@@ -223,9 +223,16 @@ def _copy(entry: Entry) -> Copy:
         target,
         source="" if pattern else source,
         newest=source if pattern else "",
-        settled=_read(fields["settled"], duration, "DUR") if "settled" in fields else SETTLED,
+        settled=_settled(fields),
         complete=_within(fields["complete"]) if "complete" in fields else "",
     )
+
+
+def _settled(fields: dict[str, Entry]) -> float:
+    if "settled" in fields:
+        return _read(fields["settled"], duration, "DUR")
+    # Who says by a file that a match is whole need not be waited for.
+    return 0.0 if "complete" in fields else SETTLED
 
 
 def _path(entry: Entry, expected: str) -> str:

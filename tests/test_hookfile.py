@@ -72,7 +72,8 @@ def test_a_hook_of_the_file(text: str, expected: dict[str, Any], tmp_path: Path)
     [
         ("{from: /a, to: /b}", {"source": "/a", "newest": "", "to": "/b", "settled": 1, "complete": ""}),
         ("{newest: /c/*, to: /b}", {"source": "", "newest": "/c/*", "to": "/b", "settled": 1, "complete": ""}),
-        ("{newest: /c/*, to: /b, settled: 0, complete: a/done}", {"settled": 0, "complete": "a/done"}),
+        ("{newest: /c/*, to: /b, complete: a/done}", {"settled": 0, "complete": "a/done"}),
+        ("{newest: /c/*, to: /b, settled: 3s, complete: done}", {"settled": 3, "complete": "done"}),
         ("{from: /b/best/a.pt, to: /b}", {"source": "/b/best/a.pt", "to": "/b"}),
         ("{newest: '/ml/*/a-*', to: /ml/model}", {"newest": "/ml/*/a-*", "to": "/ml/model"}),
         ("{newest: '/c/*', to: /c/.latest}", {"to": "/c/.latest"}),

@@ -14,7 +14,7 @@ TIMEOUT = 10.0
 """Seconds that a hook has where no timeout is given; at `start`, where no platform waits, there is no limit then."""
 
 SETTLED = 1.0
-"""Seconds before the program's end at which a copy's source must have been left alone, where nothing else is given."""
+"""Seconds before the program's end at which a match of `newest` must have been left alone, where nothing else is given."""
 
 
 class Copy:

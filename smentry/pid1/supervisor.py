@@ -128,8 +128,11 @@ class Supervisor:
             if info is not None:
                 self._take(info)
             if time.monotonic() >= self._state.wake:
-                # Under a storm of signals the wait never runs out of time: deadlines come all the same.
-                self._handle(Time())
+                # Under a storm of signals the wait never runs out of time: deadlines come all the same. But who has ended
+                # has not missed one, and of two pending signals the timer's comes first (sigwaitinfo(2)).
+                self._reap()
+                if self._code is None and time.monotonic() >= self._state.wake:
+                    self._handle(Time())
         if self._runner is not None:
             self._runner.close()
         self._timeline.left(self._code, time.monotonic(), alone=not sweep.any_left())

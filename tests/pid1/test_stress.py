@@ -17,6 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
 from running import MODES, PROGRAMS, Starter, namespace
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def complaint(number: int, directory: Path) -> str:
         start.close()
 
 
+@pytest.mark.slow
 def test_stops_at_random_moments_of_random_programs(tmp_path: Path) -> None:
     print(f"SMENTRY_SEED={SEED} SMENTRY_STOPS={STOPS}")
     with ThreadPoolExecutor(AT_ONCE) as pool:
