@@ -206,7 +206,7 @@ OPTIONS = (
     Option("quiet", FLAG, truth, "say errors only", "", {"q": None}, False),
     Option("log-format", VALUE, _choice("text", "json"), "text|json", "FORMAT", default="text"),
     Option("hooks-dir", VALUE, _path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
-    Option("timeline", VALUE, _path, "write the events of a stop as JSON lines", "PATH"),
+    Option("timeline", VALUE, _path, "add the events of the run to PATH", "PATH"),
     Option("dry-run", FLAG, truth, "print what would run, as YAML; start nothing", default=False),
     Option("config", VALUE, _text, f"settings ({DEFAULT_FILE})", "FILE"),
 )  # fmt: skip

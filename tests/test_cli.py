@@ -220,7 +220,7 @@ def test_dry_run_shows_the_hooks_in_the_order_of_their_events_and_each_share(tre
         "kill": 5,
     }
     assert shown["program"]["environment"]["SMENTRY_GRACE_SECONDS"] == "77.5"
-    newest = {"newest": "/c/*", "to": "/m", "settled": 1, "complete": "done"}
+    newest = {"newest": "/c/*", "to": "/m", "settled": 0, "complete": "done"}
     assert shown["hooks"] == [
         {"on": "start", "name": "echo", "run": ["echo", "x"], "timeout": "none", "required": True, "from": f"{file}:7"},
         {"on": "start", "name": "10-see", "run": [str(path)], "timeout": "none", "required": True, "from": str(path)},

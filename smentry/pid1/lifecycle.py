@@ -300,12 +300,12 @@ def _kill(plan: Plan, state: State, now: float, why: str) -> list[Effect]:
     # With hooks still to come, or with none left to come and nobody else who needs the last of the time.
     last = state.hooks_end_at + (0.0 if state.finished_at is None else plan.reserve / 4)
     state.give_up_at = min(now + plan.reserve / 2, last)
-    return effects + _kill_again(state, now)
+    return effects + _kill_again(state, now, why)
 
 
-def _kill_again(state: State, now: float) -> list[Effect]:
+def _kill_again(state: State, now: float, why: str) -> list[Effect]:
     state.look_at = now + KILL_AGAIN
-    return [Kill([], "its time is over", everything=True)]
+    return [Kill([], why, everything=True)]
 
 
 def _killing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
@@ -315,7 +315,7 @@ def _killing_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list
 
 
 def _killing_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
-    return _finish(plan, state, now) if now >= state.give_up_at else _kill_again(state, now)
+    return _finish(plan, state, now) if now >= state.give_up_at else _kill_again(state, now, "still there")
 
 
 # … then the hooks after it, and the end.

@@ -47,7 +47,7 @@ def start(engine: Engine, tmp_path: Path) -> Start:
 # Room.
 
 TRAIN = ("--train", "python3 /opt/programs/careless.py", "train")
-COPY = '{on: stopped, copy: {newest: "/opt/ml/checkpoints/*", to: /opt/ml/model, complete: done, settled: 0s}, timeout: 30s}'
+COPY = '{on: stopped, copy: {newest: "/opt/ml/checkpoints/*", to: /opt/ml/model, complete: done}, timeout: 30s}'
 
 
 def test_a_model_directory_that_is_read_only_fails_the_copy_and_nothing_else(start: Start, tmp_path: Path) -> None:

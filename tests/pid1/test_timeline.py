@@ -46,7 +46,7 @@ def test_orphans_and_the_killed_are_counted_in_the_last_line(start: Starter) -> 
     assert said(run)[1:] == [
         f"{python} (#) ended with exit code 0 after # s",
         f"told {daemon} (#) SIGTERM after # s: the main process has gone",
-        f"killed {daemon} (#) after # s: its time is over",
+        f"killed {daemon} (#) after # s: the program's time is over",
         "done in # s of # s: 2 processes ended, 1 orphan reaped, 1 killed; exit code 0",
     ]
 

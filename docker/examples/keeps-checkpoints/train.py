@@ -1,0 +1,27 @@
+"""Fits a line to noisy points, one pass and one checkpoint a second. It has no handler for any signal."""
+
+import json
+import os
+import random
+import time
+
+CHECKPOINTS = os.path.join(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "checkpoints")
+
+numbers = random.Random(0)
+points = [(x / 100, 3 * x / 100 - 1 + numbers.gauss(0, 0.1)) for x in range(100)]
+slope = intercept = 0.0
+for epoch in range(1, 601):
+    time.sleep(0.5)
+    for x, y in points:
+        error = slope * x + intercept - y
+        slope, intercept = slope - 0.1 * error * x, intercept - 0.1 * error
+    loss = sum((slope * x + intercept - y) ** 2 for x, y in points) / len(points)
+    print(f"epoch {epoch}: loss {loss:.4f}", flush=True)
+
+    checkpoint = os.path.join(CHECKPOINTS, f"epoch-{epoch}")
+    os.makedirs(checkpoint)
+    with open(os.path.join(checkpoint, "model.json"), "w", encoding="utf-8") as file:
+        json.dump({"slope": slope, "intercept": intercept, "epochs": epoch}, file)
+        file.flush()
+        time.sleep(0.5)  # a large one: a stop comes in the middle of it as often as not
+    open(os.path.join(checkpoint, "done"), "x").close()
