@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ _POOL = pytest.StashKey[ThreadPoolExecutor]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup ignores, a program of a test would inherit ignored
     config.addinivalue_line(
         "markers", "together: runs at the same time as the others of its file; may use `start` and parameters only"
     )

@@ -243,7 +243,7 @@ class _Act:
     def prepare(self) -> None:
         """Load what it takes: another user may not be able to read it."""
         if self.hook.copy is not None:
-            from smentry.pid1 import copy  # noqa: F401
+            from smentry import copy  # noqa: F401
         else:
             import glob  # noqa: F401
             import shutil  # noqa: F401
@@ -253,7 +253,7 @@ class _Act:
         return self._send() if self.hook.copy is None else self._copy(self.hook.copy)
 
     def _copy(self, what: Copy) -> int:
-        from smentry.pid1 import copy
+        from smentry import copy
 
         try:
             copy.run(what, ended=self.ended, deadline=self.deadline, say=_print)

@@ -389,6 +389,6 @@ def _how(status: int) -> str:
 if __name__ == "__main__":
     import sys
 
-    from smentry.pid1.picture.__main__ import main
+    from smentry.picture.tool import main
 
     sys.exit(main(sys.argv[1:]))

@@ -13,8 +13,8 @@ from .results import Row, Samples, ratio_row
 CP = "cp -a"
 HOOK = """
 import sys
-from smentry.pid1 import copy
-from smentry.pid1.copy import staging
+from smentry import copy
+from smentry.copy import staging
 from smentry.pid1.hooks import Copy
 if sys.argv[3] != "synced":
     staging.Staging.sync = lambda self: None

@@ -17,7 +17,7 @@ import struct
 import sys
 import time
 
-from smentry.pid1 import copy
+from smentry import copy
 from smentry.pid1.hooks import Copy
 
 

@@ -8,7 +8,7 @@ import re
 import stat
 import time
 
-from smentry.pid1.copy.files import CopyError
+from smentry.copy.files import CopyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from smentry.pid1.picture import record
-from smentry.pid1.picture.record import Mark, Process, Run
+from smentry.picture import record
+from smentry.picture.record import Mark, Process, Run
 
 AFTER = ("stopped", "succeeded", "failed", "exit")
 """The events of the hooks that run when the program has gone."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from smentry.pid1.picture.record import CONTINUED, KILLED, SIGNAL, TOLD
+from smentry.picture.record import CONTINUED, KILLED, SIGNAL, TOLD
 
 if TYPE_CHECKING:
-    from smentry.pid1.picture.layout import Picture, Row
+    from smentry.picture.layout import Picture, Row
 
 _WIDTH, _MARGIN = 960, 24
 _LEFT, _RIGHT = 212, 812

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from smentry.pid1.picture import layout, record
+from smentry.picture import layout, record
 
 STRANGE = [
     '<b>&"x"',

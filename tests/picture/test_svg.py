@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from smentry.pid1.picture import svg
-from tests.pid1.timelines import SAMPLES, STRANGE, alone, drawn, full, short, strange
+from smentry.picture import svg
+from tests.picture.timelines import SAMPLES, STRANGE, alone, drawn, full, short, strange
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,10 +9,10 @@ import shutil
 import unicodedata
 from typing import TYPE_CHECKING
 
-from smentry.pid1.picture.record import CONTINUED, KILLED, SIGNAL, TOLD
+from smentry.picture.record import CONTINUED, KILLED, SIGNAL, TOLD
 
 if TYPE_CHECKING:
-    from smentry.pid1.picture.layout import Picture, Row
+    from smentry.picture.layout import Picture, Row
 
 NARROWEST, WIDEST = 40, 400
 

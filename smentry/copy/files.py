@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from smentry.pid1.copy.crew import Send
+    from smentry.copy.crew import Send
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # open(2): a FIFO in the place of a file must not block
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

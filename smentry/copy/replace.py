@@ -26,9 +26,9 @@ import errno
 import os
 import stat
 
-from smentry.pid1.copy import choose, staging, tree
-from smentry.pid1.copy.crew import LateError
-from smentry.pid1.copy.files import BusyError, CopyError, GoneError
+from smentry.copy import choose, staging, tree
+from smentry.copy.crew import LateError
+from smentry.copy.files import BusyError, CopyError, GoneError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import os
 import stat
 import time
 
-from smentry.pid1.copy import crew
-from smentry.pid1.copy.files import BusyError, CopyError, Files, GoneError, adopt, permitted
+from smentry.copy import crew
+from smentry.copy.files import BusyError, CopyError, Files, GoneError, adopt, permitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smentry.pid1.copy.crew import Send
+    from smentry.copy.crew import Send
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 

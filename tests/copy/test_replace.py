@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from running import program, surroundings
 
-from smentry.pid1.copy import staging
-from smentry.pid1.copy.choose import Match, newest
+from smentry.copy import staging
+from smentry.copy.choose import Match, newest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

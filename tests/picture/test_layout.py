@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smentry.pid1.picture import bars, layout, record, svg
-from tests.pid1.timelines import SAMPLES, STARTED, Records, alone, at, drawn, full, many, run, seen, short
+from smentry.picture import bars, layout, record, svg
+from tests.picture.timelines import SAMPLES, STARTED, Records, alone, at, drawn, full, many, run, seen, short
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -218,7 +218,7 @@ def tool(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes
         name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "PYTHONUTF8")
     }
     return subprocess.run(
-        [sys.executable, "-m", "smentry.pid1.picture", *arguments],
+        [sys.executable, "-m", "smentry.pid1.timeline", *arguments],
         env={**environment, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -289,7 +289,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_a_closed_pipe_is_not(tmp_path: Path) -> None:
     file = written(tmp_path / "timeline", short())
-    command = [sys.executable, "-m", "smentry.pid1.picture", file]
+    command = [sys.executable, "-m", "smentry.pid1.timeline", file]
     with open("/dev/full", "wb") as full_disk:
         done = subprocess.run(command, cwd=ROOT, stdout=full_disk, stderr=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, b"timeline: stdout cannot be written: No space left on device\n")
@@ -306,7 +306,7 @@ def test_colours_are_for_a_terminal_that_wants_them(tmp_path: Path, variables: d
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     main, other = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "smentry.pid1.picture", file],
+        [sys.executable, "-m", "smentry.pid1.timeline", file],
         env={**environment, "PYTHONPATH": str(ROOT), **variables}, stdout=other, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(other)

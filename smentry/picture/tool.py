@@ -7,8 +7,8 @@ import codecs
 import os
 import sys
 
-from smentry.pid1.picture import bars, record, svg
-from smentry.pid1.picture.layout import layout
+from smentry.picture import bars, record, svg
+from smentry.picture.layout import layout
 
 
 def main(argv: list[str]) -> int:
@@ -62,7 +62,3 @@ def _write(data: bytes) -> int:
             print(f"timeline: stdout cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smentry.pid1.picture import record
+from smentry.picture import record
 
 RUN = {"t": -50.0, "event": "run", "version": 1, "program": "train.py", "stop_timeout": 120, "time": 1717243200.0}
 STARTED = {"t": -49.9, "event": "started", "pid": 7, "name": "train.py"}
