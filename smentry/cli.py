@@ -36,6 +36,8 @@ _NOTES = """\
   -h, --help                  show this                  -V, --version
 Each option is also a variable (SMENTRY_STOP_TIMEOUT=90s) and a key of FILE
 (stop_timeout: 90s); flag over variable over file. DUR: 90, 90s, 2m, 1h, 500ms.
+hooks: a key of FILE, or executables in DIR/EVENT/; docs/stop.md has them.
+python -m smentry.pid1.timeline PATH draws what --timeline wrote.
 SMENTRY_PYTHON: the Python for scripts. SAGEMAKER_BASE_DIR: instead of /opt/ml.
 Exit code: the program's; 128+N if it died of signal N; 126 not executable;
 127 not found; 2 usage or configuration; 1 smentry failed.

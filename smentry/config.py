@@ -200,7 +200,7 @@ OPTIONS = (
     Option("success", LIST, _code, "exit 0 when the program exits CODE", "CODE", {"e": None}, ()),
     Option("parent-death", VALUE, signals.number, "get SIGNAL when the parent dies", "SIGNAL", {"p": None}),
     Option("wait-all", FLAG, truth, "end with the last process, not the main one", default=False),
-    Option("user", VALUE, _user, "run the program as that user", "USER[:GROUP]"),
+    Option("user", VALUE, _user, "run program and hooks as that user", "USER[:GROUP]"),
     Option("warn-on-reap", FLAG, truth, "say when an orphan is reaped", "", {"w": None}, False),
     Option("verbose", COUNT, _count, "say more; twice: still more", "", {"v": None}, 0),
     Option("quiet", FLAG, truth, "say errors only", "", {"q": None}, False),
@@ -214,8 +214,10 @@ CONFIG = OPTIONS[-1]
 
 _NOT_OPTIONS = frozenset(
     f"SMENTRY_{name}"
-    for name in ("GRACE_SECONDS", "PYTHON", "PROGRAM", "EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT")
-)
+    for name in (
+        "GRACE_SECONDS", "PYTHON", "PROGRAM", "EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT", "HOOK",
+    )
+)  # fmt: skip
 
 
 class Settings:
@@ -309,6 +311,7 @@ def resolve(flags: Sequence[Flag], environment: Mapping[str, str], default_file:
     _apply_flags(settings, flags)
     for name in ("train", "serve"):
         warn_of_operators(settings, settings.where(name), getattr(settings, name) or ())
+    _warn_of_timeline(settings)
     if hooks is not None or settings.origins["hooks_dir"] != "default" or os.path.exists(settings.hooks_dir):
         from smentry import hookfile
 
@@ -321,6 +324,23 @@ def warn_of_operators(settings: Settings, where: str, command: Sequence[str]) ->
     operator = next((word for word in command if word in _SHELL_WORDS), "")
     if operator:
         settings.warnings.append(f"{where}: {operator!r} is a word like any other without a shell: use sh -c")
+
+
+def _warn_of_timeline(settings: Settings) -> None:
+    """Warn of a record that could not be written now: it is written when smentry leaves, which is late to hear of it."""
+    if settings.timeline is None:
+        return
+    path = os.path.abspath(settings.timeline)
+    directory = os.path.dirname(path)
+    if os.path.isdir(path):
+        why = f"{path} is a directory: expected a file"
+    elif not os.path.isdir(directory):
+        why = f"there is no directory {directory}"
+    elif not os.access(path if os.path.exists(path) else directory, os.W_OK):
+        why = f"no permission to write {path}"
+    else:
+        return
+    settings.warnings.append(f"{settings.where('timeline')}: {why}; no record is kept unless that changes")
 
 
 def value_of(option: Option, text: str, where: str) -> Any:

@@ -85,7 +85,7 @@ def _hook(hook: Configured) -> dict[str, Any]:
     shown["timeout"] = "none" if hook.timeout == float("inf") else _number(hook.timeout)
     if hook.event == "start":
         shown["required"] = hook.required
-    shown["from"] = hook.place
+    shown["place"] = hook.place
     return shown
 
 

@@ -63,9 +63,9 @@ def apply(settings: Settings, entry: Entry | None, environment: Mapping[str, str
 
 
 def _items(entry: Entry) -> list[Entry]:
-    if entry.items is None:
+    if entry.items is None and (entry.text is not None or entry.fields is not None):
         raise entry.refused("a list of hooks")
-    return entry.items
+    return entry.items or []  # the key alone, its hooks commented out: none
 
 
 # -- one hook of the file --------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def _hook(entry: Entry, settings: Settings) -> Configured:
         hook.name = _printable(os.path.basename(hook.run[0]) or hook.run[0])
     elif kind == "signal":
         hook.signal = _signal(value, event, settings)
-        hook.name = signals.name(hook.signal)
+        hook.name = "signal"
     else:
         hook.copy = _copy(value)
         hook.name = "copy"

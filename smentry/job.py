@@ -21,6 +21,9 @@ STOP_TIMEOUTS = {"train": 120.0, "serve": 30.0}
 LONGEST_RESERVE = 5.0
 SHORTEST_GRACE = 1.0
 
+_OF_A_HOOK = ("EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT", "HOOK")
+"""What a hook is told in SMENTRY_ variables: where one runs smentry, that is no affair of the program below."""
+
 _CAP_SETGID, _CAP_SETUID = 6, 7  # linux/capability.h
 
 
@@ -163,8 +166,8 @@ def _announce(job: Job) -> None:
     """
     # A script that itself calls smentry would be started by it again, and so on for ever; nor are the hooks and the record
     # of this smentry also those of one below it.
-    for name in ("SMENTRY_SCRIPT", "SMENTRY_HOOKS_DIR", "SMENTRY_TIMELINE"):
-        job.environment.pop(name, None)
+    for name in ("SCRIPT", "HOOKS_DIR", "TIMELINE", *_OF_A_HOOK):
+        job.environment.pop(f"SMENTRY_{name}", None)
     # smentry's own variable is what flag or file made of it, in seconds; the others are kept where set.
     for name, value in (
         ("SMENTRY_STOP_TIMEOUT", f"{job.stop_timeout:g}"),

@@ -30,7 +30,7 @@ def directory(name: str, *says: str, **files: Any) -> Case:
 RUN = Executable("#!/bin/sh\n" + SHELL)
 
 CASES = [
-    Case("hooks nothing", TOUCH, 2, (":1: hooks: expected a list of hooks, got nothing",), config="hooks:\n"),
+    Case("hooks empty text", TOUCH, 2, (":1: hooks: expected a list of hooks, got ''",), config="hooks: ''\n"),
     Case("hooks text", TOUCH, 2, (":1: hooks: expected a list of hooks, got 'a'",), config="hooks: a\n"),
     Case("hooks mapping", TOUCH, 2, (":1: hooks: expected a list of hooks, got a mapping",),
          config="hooks: {on: exit, run: a}\n"),

@@ -117,6 +117,8 @@ def test_help_fits_a_screen(tree: Tree, option: str) -> None:
         assert f"--{row.name}" in result.out
         for letter in row.letters:
             assert f"-{letter}" in result.out
+    assert "hooks: " in result.out
+    assert "python -m smentry.pid1.timeline" in result.out
 
 
 @pytest.mark.parametrize("option", ["-V", "--version"])
@@ -222,15 +224,24 @@ def test_dry_run_shows_the_hooks_in_the_order_of_their_events_and_each_share(tre
     assert shown["program"]["environment"]["SMENTRY_GRACE_SECONDS"] == "77.5"
     newest = {"newest": "/c/*", "to": "/m", "settled": 0, "complete": "done"}
     assert shown["hooks"] == [
-        {"on": "start", "name": "echo", "run": ["echo", "x"], "timeout": "none", "required": True, "from": f"{file}:7"},
-        {"on": "start", "name": "10-see", "run": [str(path)], "timeout": "none", "required": True, "from": str(path)},
-        {"on": "SIGUSR2", "name": "SIGUSR1", "signal": "SIGUSR1", "timeout": 10, "from": f"{file}:6"},
+        {"on": "start", "name": "echo", "run": ["echo", "x"], "timeout": "none", "required": True, "place": f"{file}:7"},
+        {"on": "start", "name": "10-see", "run": [str(path)], "timeout": "none", "required": True, "place": str(path)},
+        {"on": "SIGUSR2", "name": "signal", "signal": "SIGUSR1", "timeout": 10, "place": f"{file}:6"},
         {"on": "stopping", "name": "checkpoint", "signal": "SIGUSR1", "wait_for": "/c/*.done", "timeout": 2.5,
-         "from": f"{file}:5"},
-        {"on": "stopped", "name": "copy", "copy": newest, "timeout": 20, "from": f"{file}:3"},
-        {"on": "stopped", "name": "copy", "copy": {"from": "/a", "to": "/b"}, "timeout": 10, "from": f"{file}:4"},
-        {"on": "exit", "name": "true", "run": ["true", "--token", "***"], "timeout": 5, "from": f"{file}:2"},
+         "place": f"{file}:5"},
+        {"on": "stopped", "name": "copy", "copy": newest, "timeout": 20, "place": f"{file}:3"},
+        {"on": "stopped", "name": "copy", "copy": {"from": "/a", "to": "/b"}, "timeout": 10, "place": f"{file}:4"},
+        {"on": "exit", "name": "true", "run": ["true", "--token", "***"], "timeout": 5, "place": f"{file}:2"},
     ]  # fmt: skip
+
+
+def test_a_timeline_that_cannot_be_written_is_said_before_the_program_runs(tree: Tree) -> None:
+    path = tree.base / "missing" / "timeline.jsonl"
+    said = f"--timeline: there is no directory {path.parent}; no record is kept unless that changes"
+    assert yaml.safe_load(tree.run("--dry-run", "--timeline", str(path), "true").out)["warnings"] == [said]
+    result = tree.run("--timeline", str(path), "sh", "-c", "echo runs >&2")
+    assert result.code == 0
+    assert result.lines.index(f"warning: {said}") < result.lines.index("runs")
 
 
 def test_dry_run_of_a_failure_writes_no_failure_file(tree: Tree) -> None:

@@ -297,3 +297,50 @@ def test_a_fifo_for_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None
     os.mkfifo(fifo)
     with pytest.raises(RefusedError, match="is not a regular file"):
         resolve([flag("config", str(fifo))])
+
+
+# -- the timeline ------------------------------------------------------------------------------------
+
+
+def test_a_timeline_that_can_be_written_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").write_text("{}\n")
+    for text in ("new", "old", str(tmp_path / "new"), "/dev/null"):
+        assert resolve([flag("timeline", text)]).warnings == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_timeline_that_could_not_be_written_now_is_a_warning(tmp_path: Path) -> None:
+    end = "; no record is kept unless that changes"
+    missing = str(tmp_path / "missing" / "t.jsonl")
+    assert resolve([flag("timeline", missing)]).warnings == [
+        f"--timeline: there is no directory {tmp_path}/missing{end}"
+    ]
+    variable = resolve(variables={"SMENTRY_TIMELINE": str(tmp_path)})
+    assert variable.warnings == [f"SMENTRY_TIMELINE: {tmp_path} is a directory: expected a file{end}"]
+    file = written(tmp_path, f"timeline: {tmp_path}/smentry.yaml/t.jsonl\n")
+    assert resolve(default=file).warnings == [f"{file}: timeline: there is no directory {file}{end}"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_timeline_without_permission_is_a_warning(tmp_path: Path) -> None:
+    """access(2) asks for the real user: root may write everywhere."""
+    for directory in (tmp_path, *list(tmp_path.parents)[:3]):
+        directory.chmod(0o755)
+    file = tmp_path / "t.jsonl"
+    file.write_text("")
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setuid(54321)
+            for path in (file, tmp_path / "new"):
+                os.write(writer, "".join(resolve([flag("timeline", str(path))]).warnings).encode() + b"\n")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with open(reader, encoding="utf-8") as said:
+        first, second = said.read().splitlines()
+    assert first.startswith(f"--timeline: no permission to write {file};")
+    assert second.startswith(f"--timeline: no permission to write {tmp_path}/new;")

@@ -57,7 +57,7 @@ def put(path: Path, text: str = SCRIPT, mode: int = 0o755) -> Path:
         ("{on: USR2, run: 'true'}", {"event": "SIGUSR2", "timeout": 10, "required": False}),
         ("{on: 12, run: 'true'}", {"event": "SIGUSR2"}),
         ("{on: sigrtmin+3, run: 'true'}", {"event": "SIGRTMIN+3"}),
-        ("{on: stopping, signal: USR1}", {"signal": 10, "name": "SIGUSR1", "run": [], "wait_for": ""}),
+        ("{on: stopping, signal: USR1}", {"signal": 10, "name": "signal", "run": [], "wait_for": ""}),
         ("{on: USR1, signal: 10, wait_for: /a/*.done}", {"event": "SIGUSR1", "signal": 10, "wait_for": "/a/*.done"}),
         ("{on: exit, run: 'true', name: " + "x" * 60 + "}", {"name": "x" * 60}),
     ],
@@ -103,6 +103,7 @@ def test_hooks_are_in_the_order_of_the_file_and_know_their_places(tmp_path: Path
 
 def test_an_empty_list_is_no_hooks(tmp_path: Path) -> None:
     assert settings(tmp_path, "hooks: []\n").hooks == ()
+    assert settings(tmp_path, "hooks:\n#  - {on: exit, run: 'true'}\nscope: main\n").hooks == ()
     assert settings(tmp_path, "scope: main\n").hooks == ()
 
 

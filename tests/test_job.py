@@ -180,6 +180,15 @@ def test_what_is_set_is_kept_but_the_stop_timeout_is_the_one_that_holds() -> Non
     assert found.added == ["SMENTRY_STOP_TIMEOUT"]
 
 
+def test_what_a_hook_is_told_is_not_passed_on_by_a_smentry_that_it_runs() -> None:
+    names = ("EVENT", "REASON", "PID", "EXIT_CODE", "SECONDS_LEFT", "STOP_AT", "HOOK")
+    outer = {f"SMENTRY_{name}": "1" for name in names}
+    settings = config.resolve([], outer, "/no/such/default.yaml")
+    assert settings.warnings == []
+    found = job.resolve(None, ["true"], settings, {**PATH, **outer})
+    assert set(found.environment) == {*PATH, *found.added}
+
+
 # -- the user ----------------------------------------------------------------------------------------
 
 

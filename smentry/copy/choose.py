@@ -36,7 +36,9 @@ def choose(copy: Copy, aside: Collection[str], ended: float | None, say: Callabl
     matches = []
     for path in paths:
         try:
-            complete = not copy.complete or (os.path.isdir(path) and copy.complete in os.listdir(path))
+            complete = not copy.complete or (
+                os.path.isdir(path) and os.path.lexists(os.path.join(path, os.path.normpath(copy.complete)))
+            )
             matches.append(Match(path, last_change(path), complete))
         except OSError:
             pass  # gone, a link that leads nowhere, or not for us to read

@@ -100,7 +100,7 @@ class Files:
         size = status.st_size
         if size <= _SMALL:
             data = os.pread(reading, size, 0) if size else b""
-            written = os.write(writing, data) if data else 0
+            written = 0
             while written < len(data):
                 written += os.pwrite(writing, data[written:], written)
             self._bytes += size

@@ -6,13 +6,19 @@ What is promised, and what is not:
   into one that `to` names with a slash at its end, under its own name. Of a link the place it leads to is replaced. A
   directory that is in the place goes with all that it holds. Parents that are missing are made.
 - Killed at any moment the copy leaves the old target or the new one whole: the new one is written beside it under a
-  hidden name, synced, and exchanged with it in one step. What a killed copy has left, the next one to this target removes
-  (not on a file system without flock(2), such as some network ones). The sync is that of the whole file system.
+  hidden name, synced, and exchanged with it in one step. The sync is that of the whole file system.
+- What is old is removed afterwards, while there is time; a copy has succeeded then, whatever remains. That, and what a
+  killed copy has left, the next one to this target removes (not on a file system without flock(2), such as some network
+  ones): what is called as smentry calls it, and nothing else.
+- A target that is a directory of an image (of a lower layer of an overlay) cannot be exchanged: its entries are, one
+  after another, as in a mount point. Each rename of a file of the image copies that file first, so it takes as long as
+  reading and writing the old target, not microseconds, and nothing stops it at the deadline. Where the old target holds
+  a directory of the image, the copy fails, and leaves all as it was. A target that is no part of the image has none of that.
 - Where the target is a mount point, or may be written itself but not the directory that it is in, the new one is written
-  inside it, in `.smentry-XXXX/`, and its entries are exchanged back to back when all are written and synced. Killed in these
+  inside it, in `.smentry-XXXXXXXX/`, and its entries are exchanged back to back when all are written and synced. Killed in these
   microseconds an entry may be new and the next one old; with a single entry it is still one step. The directory itself
   keeps its owner, mode and time then, and `lost+found`. Where the file system cannot exchange at all (vfat, NFS), it is
-  renamed away and the new one renamed to its name: killed between the two it is there as `.NAME.smentry-XXXX-old`, and
+  renamed away and the new one renamed to its name: killed between the two it is there as `.NAME.smentry-XXXXXXXX-old`, and
   the next copy puts it back.
 - A link that leads out of the source is an error; an absolute one into it becomes relative, so that it leads into the
   copy. What else is kept is said in `files`.
@@ -81,7 +87,12 @@ def _replace(source: str, copy: Copy, watch: tree.Watch, say: Callable[[str], No
     target = _target(copy.to, name, into=stat.S_ISREG(mode))
     _check(source, target, directory=stat.S_ISDIR(mode))
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    place = staging.Staging.of(target, directory=stat.S_ISDIR(mode))
+    try:
+        place = staging.Staging.of(target, directory=stat.S_ISDIR(mode), ask=watch.check_removal)
+    except LateError:
+        raise CopyError(
+            f"{source} was not copied to {target}: out of time while what earlier copies to it have left was removed"
+        ) from None
     try:
         try:
             copied = tree.write(source, place.path, target, watch)
@@ -96,9 +107,9 @@ def _replace(source: str, copy: Copy, watch: tree.Watch, say: Callable[[str], No
             raise CopyError(f"{target} cannot be replaced: {tree.reason(error)}{hint}") from None
     except BaseException:
         try:
-            place.clear()
-        except OSError as error:
-            say(f"warning: what was copied so far is left as {place.path}: {tree.reason(error)}")
+            place.clear(watch.check_removal)
+        except (OSError, LateError) as error:
+            say(f"warning: what was copied so far is left as {place.path}: {_why(error)}")
         raise
     _report(copied, target, place, watch, say)
 
@@ -168,8 +179,15 @@ def _report(
         say(f"warning: {copied.source} changed while it was copied: what came later is not in the copy")
     say(f"copied {copied.source} to {target}: {watch}")
     try:
-        place.clear()
+        place.clear(watch.check_removal)
     except FileNotFoundError:
         pass  # the target did not exist, or was a file
-    except OSError as error:
-        say(f"warning: what was {target} before is left as {place.path}: {tree.reason(error)}")
+    except (OSError, LateError) as error:
+        say(f"warning: what was {target} before is left as {place.path}: {_why(error)}")
+
+
+def _why(error: OSError | LateError) -> str:
+    """Why something was not removed."""
+    if isinstance(error, OSError):
+        return tree.reason(error)
+    return "no time is left to remove it; the next copy to this target does"

@@ -1,6 +1,6 @@
 """Putting something new in the place of something old, at once. It does not know what it is, or who writes it.
 
-A staging place has a hidden name beside the target (`.NAME.smentry-XXXX`), and is locked while its process lives.
+A staging place has a hidden name beside the target (`.NAME.smentry-XXXXXXXX`), and is locked while its process lives.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ import re
 import secrets
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Ask = Callable[[int], None]
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 # renameat2(2), by number because musl has no function for it; only where a pointer has 64 bits is it this number.
@@ -22,6 +28,7 @@ _AT_FDCWD = -100
 
 _MARK = ".smentry-"
 _SPARE = "-old"
+_PLACE = re.compile(re.escape(_MARK) + r"[0-9a-f]{8}")
 _MOUNTED = "lost+found"
 """What mkfs.ext4 puts into the root of a file system: it belongs to that, not to what was copied there."""
 
@@ -42,23 +49,25 @@ class Staging:
         self._lock = lock
 
     @classmethod
-    def of(cls, target: str, *, directory: bool) -> Staging:
-        """A new one for `target`, a resolved path; what killed ones for it have left is removed. Raises OSError."""
+    def of(cls, target: str, *, directory: bool, ask: Ask | None = None) -> Staging:
+        """A new one for `target`, a resolved path; what others for it have left is removed. Raises OSError.
+
+        `ask` as for `remove`, also what it raises.
+        """
         parent, name = os.path.split(target)
-        prefix = f".{name}{_MARK}"
         stays = directory and os.path.isdir(target)
-        _recover(parent, prefix, target)
+        _recover(parent, f".{name}", target, ask)
         if stays:
-            _recover(target, _MARK)
+            _recover(target, "", "", ask)
         # A mount point has another device than its parent, except for a bind mount of the same file system.
         inside = stays and (os.stat(target).st_dev != os.stat(parent).st_dev or target in mounts())
         try:
-            path, lock = _make(target, _MARK, directory) if inside else _make(parent, prefix, directory)
+            path, lock = _make(target, "", directory) if inside else _make(parent, f".{name}", directory)
         except OSError as error:
             if inside or not stays or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             inside = True
-            path, lock = _make(target, _MARK, directory)
+            path, lock = _make(target, "", directory)
         return cls(path, target, lock, inside)
 
     def sync(self) -> None:
@@ -106,10 +115,10 @@ class Staging:
         finally:
             os.close(descriptor)
 
-    def clear(self) -> None:
-        """Remove what is in the place, and the place. Raises OSError."""
+    def clear(self, ask: Ask | None = None) -> None:
+        """Remove what is in the place, and the place. Raises OSError, and what `ask` does, as for `remove`."""
         try:
-            remove(self.path)
+            remove(self.path, ask)
         finally:
             os.close(self._lock)
 
@@ -125,9 +134,15 @@ def mounts() -> list[str]:
     return [os.fsdecode(re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), point)) for point in points]
 
 
-def remove(path: str) -> None:
-    """Remove a file, or a directory with all that is in it, whatever its mode. Raises OSError."""
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
+def remove(path: str, ask: Ask | None = None) -> None:
+    """Remove a file, or a directory with all that is in it, whatever its mode. Raises OSError.
+
+    Before each file `ask` is called with the bytes that it has on disk: it may raise, and the rest stays.
+    """
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        if ask:
+            ask(status.st_blocks * 512)
         os.unlink(path)
         return
     directories = [path]
@@ -141,26 +156,38 @@ def remove(path: str) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(entry.path)
                 else:
+                    if ask:
+                        ask(entry.stat(follow_symlinks=False).st_blocks * 512)
                     os.unlink(entry.path)
     for directory in reversed(directories):
+        if ask:
+            ask(0)
         os.rmdir(directory)
 
 
 # -- places, and what is left of them --------------------------------------------------------------
 
 
+def _is_place(name: str, prefix: str) -> bool:
+    """Whether `_make` gives such names with this prefix."""
+    return name.startswith(prefix) and _PLACE.fullmatch(name, len(prefix)) is not None
+
+
 def _make(parent: str, prefix: str, directory: bool) -> tuple[str, int]:
     """Make a locked place; its path, and the descriptor that has the lock."""
     while True:
-        path = os.path.join(parent, prefix + secrets.token_hex(4))
+        path = os.path.join(parent, prefix + _MARK + secrets.token_hex(4))
         if directory:
             os.mkdir(path, 0o700)
-            os.chmod(path, 0o700)  # without the setgid bit that it has from its parent, and would hand on
             try:
-                os.removexattr(path, "system.posix_acl_default")  # acl(5): would take the place of every mode
+                os.chmod(path, 0o700)  # without the setgid bit that it has from its parent, and would hand on
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue  # as below
+            try:
+                os.removexattr(lock, "system.posix_acl_default")  # acl(5): would take the place of every mode
             except OSError:
                 pass
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         else:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         if _locked(lock) is not False and _is(path, lock):
@@ -186,17 +213,26 @@ def _is(path: str, descriptor: int) -> bool:
         return False
 
 
-def _recover(parent: str, prefix: str, target: str = "") -> None:
-    """Remove the places of processes that were killed; one that was killed between its two renames is undone."""
+def _recover(parent: str, prefix: str, target: str, ask: Ask | None) -> None:
+    """Remove the places of processes that are gone; one that was killed between its two renames is undone.
+
+    Where it is, there is a `target`. Nothing else is touched whose name begins alike.
+    """
     try:
-        names = [name for name in os.listdir(parent) if name.startswith(prefix)]
+        # A place inside its target (which has no target here) has no spare beside it.
+        names = [
+            name for name in os.listdir(parent) if _is_place(name.removesuffix(_SPARE) if target else name, prefix)
+        ]
     except OSError:
         return  # not there yet, or not for us to read
     for name in sorted(names, reverse=True):  # X-old before X, whose lock is the lock of both
         path = os.path.join(parent, name)
-        base = path[: -len(_SPARE)] if name.endswith(_SPARE) else path
+        base = path.removesuffix(_SPARE)
         lock = -1
         try:
+            mode = os.lstat(path).st_mode
+            if not (stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and target)):
+                continue
             try:
                 lock = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             except FileNotFoundError:
@@ -207,7 +243,7 @@ def _recover(parent: str, prefix: str, target: str = "") -> None:
             if base != path and target and not os.path.lexists(target):
                 os.rename(path, target)
             else:
-                remove(path)
+                remove(path, ask)
         except OSError:
             pass  # another user's: it stays
         finally:
@@ -252,7 +288,7 @@ def _swap(new: str, old: str, spare: str) -> None:
 def _swap_entries(place: str, target: str) -> None:
     """Let the entries of two directories change places, back to back; all of them, or none."""
     new = os.listdir(place)
-    old = [name for name in os.listdir(target) if name != _MOUNTED and not name.startswith(_MARK)]
+    old = [name for name in os.listdir(target) if name != _MOUNTED and not _is_place(name, "")]
     new_modes, old_modes = _make_movable(place, new), _make_movable(target, old)
     fresh, there = set(new), set(old)
     spare = os.path.join(place, _MARK + _SPARE)

@@ -27,6 +27,8 @@ _MANY = 1000
 _CREW = 4
 _TASKS = 1000
 """Tasks at most: their numbers, four bytes each, fit into the smallest pipe (pipe(7): one page)."""
+_REMOVED = 8e9
+"""Bytes that are removed in a second, of large files."""
 
 
 class Tree:
@@ -62,8 +64,13 @@ class Watch:
 
     def left(self) -> float:
         """Seconds left; none or less is too late."""
-        removal = 0.15 + self.files * 30e-6 + max(self.bytes, self.begun) / 8e9
+        removal = 0.15 + self.files * 30e-6 + max(self.bytes, self.begun) / _REMOVED
         return self._deadline - removal - time.monotonic()
+
+    def check_removal(self, size: int = 0) -> None:
+        """Raises LateError where it is too late even to remove a file of so many bytes."""
+        if self._deadline - 0.05 - size / _REMOVED <= time.monotonic():
+            raise crew.LateError
 
     def copied(self, counts: tuple[int, int, int]) -> None:
         """So many files and bytes more have been copied, and so many bytes begun."""

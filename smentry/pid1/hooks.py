@@ -68,3 +68,21 @@ class Hook:
 
     def __repr__(self) -> str:
         return f"{self.event} hook {self.name}"
+
+
+def variables(
+    hook: Hook, *, reason: str, main: int, code: int | None, seconds: float, stop_at: float | None
+) -> dict[str, str]:
+    """What a hook finds in its environment beside what the program gets. `stop_at` is the Unix time of the SIGKILL."""
+    found = {"SMENTRY_EVENT": hook.event}
+    if reason:
+        found["SMENTRY_REASON"] = reason
+    if main:
+        found["SMENTRY_PID"] = str(main)
+    if code is not None:
+        found["SMENTRY_EXIT_CODE"] = str(code)
+    if seconds != float("inf"):
+        found["SMENTRY_SECONDS_LEFT"] = f"{seconds:.3f}"
+    if stop_at is not None:
+        found["SMENTRY_STOP_AT"] = f"{stop_at:.3f}"
+    return found

@@ -5,7 +5,7 @@ which has two of them: `life` for the events of a run, and `request` for the hoo
 from __future__ import annotations
 
 from smentry.pid1.events import HookOver, KillHook, RunHook, SkipHook
-from smentry.pid1.state import IDLE, NEVER, RUNNING, Lane
+from smentry.pid1.state import IDLE, KILL_HOOK, NEVER, RUNNING, Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 LIFE, REQUEST = "life", "request"
 LANES = (LIFE, REQUEST)
 
-UNKILLED = "killed, which the kernel has not let die"
-
-PERSISTENCE = 8
-"""A killed hook that the kernel does not let die is waited for this part of the reserve, and then left behind."""
+UNKILLED = "was killed, and the kernel has not let it die"
 
 
 def run(state: State, name: str, queue: tuple[Hook, ...], now: float) -> list[Effect]:
@@ -91,9 +88,9 @@ def overdue(plan: Plan, state: State, now: float) -> list[Effect]:
 def kill(plan: Plan, state: State, name: str, now: float, why: str) -> list[Effect]:
     """Kill the running hook of a lane."""
     lane: Lane = getattr(state, name)
-    if lane.hook is None:
+    if lane.hook is None or lane.killed:  # to kill it again would only put off giving it up
         return []
-    until = now + plan.reserve / PERSISTENCE
+    until = now + plan.reserve * KILL_HOOK
     setattr(state, name, Lane(lane.hook, lane.pid, lane.queue, until, killed=why))
     return [KillHook(lane.hook, lane.pid, why)]
 

@@ -30,8 +30,11 @@ from smentry.pid1.state import (
     ALL,
     DONE,
     FINISHING,
+    GIVE_UP,
     GROUP,
+    HOOKS_END,
     IDLE,
+    KILL,
     KILLING,
     NEVER,
     RUNNING,
@@ -177,7 +180,7 @@ def _stop_requested(plan: Plan, state: State, reason: str, now: float) -> None:
     state.reason = reason
     state.max_at = NEVER
     state.end_at = now + plan.stop_timeout - plan.reserve - plan.after
-    state.hooks_end_at = now + plan.stop_timeout - plan.reserve / 2
+    state.sigkill_at = now + plan.stop_timeout
 
 
 def _terminate(plan: Plan, state: State, now: float) -> list[Effect]:
@@ -297,9 +300,8 @@ def _kill(plan: Plan, state: State, now: float, why: str) -> list[Effect]:
     lanes.doom(state, why)
     state.phase = KILLING
     state.linger_at = state.most_at = state.end_at = state.max_at = NEVER
-    # With hooks still to come, or with none left to come and nobody else who needs the last of the time.
-    last = state.hooks_end_at + (0.0 if state.finished_at is None else plan.reserve / 4)
-    state.give_up_at = min(now + plan.reserve / 2, last)
+    part = HOOKS_END if state.finished_at is None else GIVE_UP  # whether hooks may still be to come
+    state.give_up_at = min(now + plan.reserve * KILL, state.sigkill_at - plan.reserve * part)
     return effects + _kill_again(state, now, why)
 
 
@@ -335,7 +337,7 @@ def _finish(plan: Plan, state: State, now: float) -> list[Effect]:
         return effects + _leave(plan, state)
     state.finished_at = now
     state.phase = FINISHING
-    state.limit = state.hooks_end_at
+    state.limit = state.sigkill_at - plan.reserve * HOOKS_END
     queue = plan.hooks.get(_outcome(plan, state), ()) + plan.hooks.get("exit", ())
     effects += lanes.run(state, lanes.LIFE, queue, now)
     if state.life.hook is not None:
@@ -381,8 +383,8 @@ def _late_signal(plan: Plan, state: State, event: Signal, now: float) -> list[Ef
     if not state.reason:
         _stop_requested(plan, state, signals.name(event.number), now)
         state.end_at = NEVER
-        state.limit = state.hooks_end_at
-        lanes.hurry(state, state.hooks_end_at)
+        state.limit = state.sigkill_at - plan.reserve * HOOKS_END
+        lanes.hurry(state, state.limit)
         return [StopBegins(state.reason)]
     if state.phase == FINISHING and state.interrupts > 1 and event.number == signals.INT:
         return _kill(plan, state, now, "a second SIGINT came")

@@ -154,6 +154,12 @@ def parents() -> dict[int, int]:
     return found
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended and was not reaped; False where that cannot be read."""
+    stat = _read(f"/proc/{pid}/stat", 1024)
+    return b")" in stat and stat[stat.rindex(b")") + 2 :][:1] in (b"Z", b"X")
+
+
 def has_in_environment(pid: int, name: str, value: str) -> bool:
     """Whether a process was executed with this variable; False where that may not be read (proc(5))."""
     return f"\0{name}={value}\0".encode() in b"\0" + _read(f"/proc/{pid}/environ", 1 << 20)

@@ -20,6 +20,19 @@ AUTO, MAIN, GROUP, ALL = "auto", "main", "group", "all"
 
 NEVER = float("inf")
 
+# How the reserve is spent, in parts of it. So long a kill is waited for:
+KILL = 1 / 2
+KILL_HOOK = 1 / 8
+# And so long before the SIGKILL at the latest …
+HOOKS_END = 1 / 2
+"""… a program that does not die is left behind, so that hooks may run after it; and no hook runs any more;"""
+GIVE_UP = 1 / 4
+"""… whatever else does not die is left behind;"""
+SAID = 3 / 16
+"""… what hooks have written has been said;"""
+RECORDED = 1 / 8
+"""… the record of the stop is in its file, and smentry exits."""
+
 
 class Plan:
     """What was asked for: who is told, and how the time of a stop is shared out. It does not change.
@@ -100,9 +113,9 @@ class State:
     """Where things are. `step` never changes the one it is given."""
 
     __slots__ = (
-        "asked", "began", "end_at", "failed", "finished_at", "give_up_at", "gone_at", "group", "group_told", "hooks_end_at",
-        "interrupts", "left", "life", "limit", "linger_at", "look_at", "main", "main_started", "main_status", "max_at", "most_at",
-        "phase", "reason", "request", "requested", "signal", "stopped", "told",
+        "asked", "began", "end_at", "failed", "finished_at", "give_up_at", "gone_at", "group", "group_told", "interrupts",
+        "left", "life", "limit", "linger_at", "look_at", "main", "main_started", "main_status", "max_at", "most_at",
+        "phase", "reason", "request", "requested", "sigkill_at", "signal", "stopped", "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -135,7 +148,7 @@ class State:
         self.give_up_at = NEVER  # of those killed, leave behind whoever is left
         # And two that only bound others.
         self.limit = NEVER  # no hook of `life` runs longer
-        self.hooks_end_at = NEVER  # the limit for the hooks after the program
+        self.sigkill_at = NEVER  # when the platform's SIGKILL comes, once a stop was requested
 
     def copy(self) -> State:
         """Another state with the same values."""

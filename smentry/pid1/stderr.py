@@ -69,7 +69,7 @@ class Log:
             record = {"time": round(time.time(), 3), "level": level, "event": event, "message": message, **facts}
             text = json.dumps(record, ensure_ascii=False, default=str)
         else:
-            text = self._prefix + ("" if level in (INFO, DEBUG, TRACE, OUTPUT) else level + ": ") + _one_line(message)
+            text = self._prefix + ("" if level in (INFO, DEBUG, TRACE, OUTPUT) else level + ": ") + one_line(message)
         data = text.encode("utf-8", "replace")
         if len(data) >= _LINE and not self.json:
             data = data[: _LINE - 4] + b"..."
@@ -129,7 +129,7 @@ def _private(descriptor: int) -> tuple[int, bool]:
     return descriptor, True
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` with control characters written out, so that a message is always one line."""
     if text.isprintable():
         return text

@@ -31,7 +31,7 @@ from smentry.pid1.events import (
     TellHook,
     Time,
 )
-from smentry.pid1.state import FINISHING, KILLING, NEVER, State
+from smentry.pid1.state import FINISHING, KILLING, NEVER, RECORDED, SAID, State
 from smentry.pid1.terminal import Terminal
 from smentry.pid1.timeline import Timeline
 
@@ -134,10 +134,10 @@ class Supervisor:
                 if self._code is None and time.monotonic() >= self._state.wake:
                     self._handle(Time())
         if self._runner is not None:
-            self._runner.close()
+            self._runner.close(min(time.monotonic() + 0.25, self._state.sigkill_at - self._plan.reserve * SAID))
         self._timeline.left(self._code, time.monotonic(), alone=not sweep.any_left())
         self._terminal.take_back(self._state.group)
-        self._timeline.save(min(time.monotonic() + 1.0, self._state.hooks_end_at + self._plan.reserve * 3 / 8))
+        self._timeline.save(min(time.monotonic() + 1.0, self._state.sigkill_at - self._plan.reserve * RECORDED))
         return self._code
 
     def _next(self, wake: float) -> struct_siginfo | None:
@@ -298,16 +298,18 @@ class Supervisor:
     # Hooks.
 
     def _run_hook(self, effect: RunHook) -> Event:
+        from smentry.pid1.hooks import variables as hook_variables
+
         assert self._runner is not None
         state, now, clock = self._state, time.monotonic(), time.time()
         known = state.failed is not None or state.main_status is not None or state.phase == FINISHING
-        variables = self._runner.variables(
+        variables = hook_variables(
             effect.hook,
             reason=state.reason or (effect.hook.event if effect.hook.event.startswith("SIG") else ""),
             main=state.main,
             code=lifecycle.exit_code(self._plan, state) if known else None,
             seconds=effect.seconds,
-            stop_at=clock + state.hooks_end_at + self._plan.reserve / 2 - now if state.reason else None,
+            stop_at=clock + state.sigkill_at - now if state.reason else None,
         )
         ended = None if state.finished_at is None else clock - (now - state.finished_at)
         try:

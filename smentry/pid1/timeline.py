@@ -126,8 +126,9 @@ class Timeline:
     def forwarded(self, processes: list[Process], signal: int, now: float) -> None:
         """A signal that is no stop was passed on."""
         pids = [process.pid for process in processes]
-        self._record_new(processes, now)
-        self._record(now, "forwarded", pids=pids, signal=signals.name(signal))
+        if self._since is not None:  # before that, a program may have a million of them
+            self._record_new(processes, now)
+            self._record(now, "forwarded", pids=pids, signal=signals.name(signal))
         names = ", ".join(map(repr, processes[:_NAMED])) or "nobody"
         text = f"passed {signals.name(signal)} on to {names}"
         self._log.debug("forwarded", text, signal=signals.name(signal), pids=pids)
@@ -165,7 +166,7 @@ class Timeline:
 
     def reaped(self, ended: list[tuple[int, int]], now: float) -> None:
         """These children have ended, with these wait statuses."""
-        if self._path is not None:
+        if self._path is not None and (self._since is not None or any(pid == self._main for pid, _ in ended)):
             self._recorded.difference_update(pid for pid, _ in ended)
             for how in {status for _, status in ended}:
                 pids = [pid for pid, status in ended if status == how and pid not in self._hooks]
@@ -213,15 +214,16 @@ class Timeline:
         hook = over.hook
         self._hooks.discard(over.pid)
         self._hooks_failed += over.failed
-        how = over.why if over.status is None else _how(over.status)
+        how, why = over.why if over.status is None else _how(over.status), ""
         if over.killed and over.status is not None:
-            how = f"was killed: {over.why}"
-        text = f"{hook!r}{f' ({over.pid})' if over.pid else ''} {how}{self._offset(now)}"
+            how, why = "was killed", f": {over.why}"
+        text = f"{hook!r}{f' ({over.pid})' if over.pid else ''} {how}{self._offset(now)}{why}"
+        how += why
         facts = {"hook": hook.name, "on": hook.event, "pid": over.pid, "failed": over.failed, "how": how}
         self._record(now, "hook-ended", pid=over.pid, name=hook.name, on=hook.event, failed=over.failed, how=how)
         if not over.failed:
             self._say("hook-ended", text, now, **facts)
-        elif hook.required:
+        elif hook.required and not self._stopping:
             self._log.error("hook-ended", text, **facts)
         else:
             self._log.warning("hook-ended", text, **facts)
@@ -320,6 +322,8 @@ class Timeline:
             os.waitpid(pid, 0)
         else:
             os.kill(pid, signals.KILL)
+            poll.poll(100)  # until its end of the pipe is closed
+            os.waitpid(pid, os.WNOHANG)
         if why:
             text = f"cannot write the timeline to {self._path}: {why}"
             self._log.warning("timeline", text, path=self._path)

@@ -245,6 +245,36 @@ def test_a_defect_leaves_nothing_alive_that_ignores_the_stop_and_ends_in_time(
     ends_in_time(run, 2.0)
 
 
+HOOKS = """\
+stop_timeout: 6s
+hooks:
+- {on: USR2, timeout: 60s, run: [sh, -c, "trap '' TERM; echo >$STATE/snapshot; while :; do sleep 1; done"]}
+- {on: stopping, timeout: 1s, run: [sh, -c, "echo >$STATE/stopping; echo a line"]}
+- {on: stopped, timeout: 1s, run: [touch, $STATE/stopped]}
+- {on: exit, timeout: 1s, run: [touch, $STATE/exit]}
+"""
+
+
+@both
+@pytest.mark.parametrize("where", ["runner.Runner.hear", "lanes.ended", "timeline.Timeline.hook_over"])
+def test_a_defect_while_hooks_run_tells_waits_kills_them_too_and_runs_no_others(
+    mode: str, where: str, start: Starter
+) -> None:
+    """One hook runs that ignores every signal, while another writes a line and ends; the defect is in what becomes of that."""
+    run = start(program("saver.py"), mode=mode, init=BROKEN, config=HOOKS, save=1, BREAK=where, BREAK_AFTER="stopping")
+    run.wait_for("ready")
+    run.send(signal.SIGUSR2)
+    run.wait_for("snapshot")
+    assert run.stop() == 1
+    assert run.has("saved")
+    assert run.lines("told") == ["SIGTERM"]
+    assert "broken on purpose" in run.stderr
+    assert "stopping the program, without hooks" in run.stderr
+    assert not run.has("stopped")
+    assert not run.has("exit")
+    ends_in_time(run, 6.0)
+
+
 def test_a_defect_leaves_the_processes_of_others_alone(start: Starter) -> None:
     other = start(["sleep", "1000"])
     run = start(program("saver.py"), *QUICK, init=BROKEN, BREAK="lifecycle.step@Signal")

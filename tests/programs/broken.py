@@ -1,6 +1,7 @@
 """smentry with a defect: `BREAK=lifecycle.step` raises, `BREAK=linux.descendants:2` from the 2nd call on.
 
-With `lifecycle.step@Signal` it raises at events of that name only; `timeline.Timeline.told` is a method.
+With `lifecycle.step@Signal` it raises at events of that name only; `timeline.Timeline.told` is a method. With
+`BREAK_AFTER=NAME` it raises only when there is a file of that name in the state directory.
 """
 
 import importlib
@@ -16,11 +17,12 @@ class_name, _, method_name = function_name.partition(".")
 if method_name:
     holder, function_name = getattr(holder, class_name), method_name
 whole = getattr(holder, function_name)
+after = os.path.join(os.environ["STATE"], os.environ.get("BREAK_AFTER", ""))
 calls = []
 
 
 def broken(*arguments, **options):
-    if not event or any(type(argument).__name__ == event for argument in arguments):
+    if os.path.exists(after) and (not event or any(type(argument).__name__ == event for argument in arguments)):
         calls.append(1)
         if len(calls) >= int(count or "1"):
             raise RuntimeError("broken on purpose")
