@@ -24,7 +24,10 @@ _POOL = pytest.StashKey[ThreadPoolExecutor]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what nohup ignores, a program of a test would inherit ignored
+    # What nohup ignores, or a shell for what it runs with `&`, a program of a test would inherit ignored.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     config.addinivalue_line(
         "markers", "together: runs at the same time as the others of its file; may use `start` and parameters only"
     )
