@@ -370,10 +370,12 @@ class Supervisor:
         state, now = self._state, time.monotonic()
         deadline = min(now + self._plan.grace, state.end_at) if state.phase not in (KILLING, FINISHING) else now
         try:
-            import traceback
-
-            where = traceback.extract_tb(defect.__traceback__)[-1]
-            text = f"{type(defect).__name__}: {defect} in {where.name}, {where.filename}:{where.lineno}"
+            trace = defect.__traceback__  # by hand: to load `traceback` takes longer than there may be left
+            while trace and trace.tb_next:
+                trace = trace.tb_next
+            code = trace.tb_frame.f_code if trace else None
+            where = f" in {code.co_name}, {code.co_filename}:{trace.tb_lineno}" if trace and code else ""
+            text = f"{type(defect).__name__}: {defect}{where}"
             self._log.error("defect", f"smentry has a defect: {text}; stopping the program, without hooks")
         except BaseException:
             self._log.verbosity = -1

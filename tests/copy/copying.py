@@ -167,7 +167,7 @@ def growing(path: Path) -> Callable[[], None]:
     def grow() -> None:
         with open(path, "ab", buffering=0) as file:
             file.write(b"x" * 1000)
-            if file.tell() > 50_000_000:
-                file.truncate(1_000_000)
+            if file.tell() > 250_000_000:
+                file.truncate(200_000_000)
 
     return grow

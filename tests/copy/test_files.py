@@ -28,7 +28,7 @@ from tests.copy.copying import (
 
 def test_a_file_that_is_still_being_written_is_an_error(copy: Copier, here: Path) -> None:
     tree(here / "source")
-    (here / "source/growing").write_bytes(bytes(20_000_000))
+    (here / "source/growing").write_bytes(bytes(200_000_000))  # long enough that the writer has its turn meanwhile
     tree(here / "to", "old")
     with meanwhile(growing(here / "source/growing")):
         answer = copy(here / "to", here / "source")

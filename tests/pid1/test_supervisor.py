@@ -212,7 +212,7 @@ def test_a_defect_during_a_stop_tells_waits_and_exits_1(mode: str, where: str, s
 def test_a_defect_while_the_program_runs_gives_it_its_grace_and_kills_it(mode: str, where: str, start: Starter) -> None:
     """Whatever the program makes of being told, here nothing at all."""
     command = ["sh", "-c", "trap '' TERM; echo > $STATE/ready; sleep 1000 & wait"]
-    run = start(command, "--stop-timeout", "2", mode=mode, init=BROKEN, BREAK=where)
+    run = start(command, "--stop-timeout", "2", mode=mode, init=BROKEN, BREAK=where, BREAK_WHEN="ready")
     run.wait_for("ready")
     if where.endswith("Signal"):
         run.send(signal.SIGUSR1)

@@ -1,11 +1,13 @@
 """smentry with a defect: `BREAK=lifecycle.step` raises, `BREAK=linux.descendants:2` from the 2nd call on.
 
 With `lifecycle.step@Signal` it raises at events of that name only; `timeline.Timeline.told` is a method. With
-`BREAK_AFTER=NAME` it raises only when there is a file of that name in the state directory.
+`BREAK_AFTER=NAME` it raises only when there is a file of that name in the state directory; with `BREAK_WHEN=NAME` it
+waits for that file.
 """
 
 import importlib
 import os
+import time
 
 from smentry.__main__ import main
 
@@ -18,6 +20,7 @@ if method_name:
     holder, function_name = getattr(holder, class_name), method_name
 whole = getattr(holder, function_name)
 after = os.path.join(os.environ["STATE"], os.environ.get("BREAK_AFTER", ""))
+when = os.path.join(os.environ["STATE"], os.environ.get("BREAK_WHEN", ""))
 calls = []
 
 
@@ -25,6 +28,8 @@ def broken(*arguments, **options):
     if os.path.exists(after) and (not event or any(type(argument).__name__ == event for argument in arguments)):
         calls.append(1)
         if len(calls) >= int(count or "1"):
+            while not os.path.exists(when):
+                time.sleep(0.01)
             raise RuntimeError("broken on purpose")
     return whole(*arguments, **options)
 
