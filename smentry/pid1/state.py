@@ -25,11 +25,9 @@ KILL = 1 / 2
 KILL_HOOK = 1 / 8
 # And so long before the SIGKILL at the latest …
 HOOKS_END = 1 / 2
-"""… a program that does not die is left behind, so that hooks may run after it; and no hook runs any more;"""
+"""… a program that does not die is left behind, so that hooks may run after it; no hook runs any more, nor is heard;"""
 GIVE_UP = 1 / 4
 """… whatever else does not die is left behind;"""
-SAID = 3 / 16
-"""… what hooks have written has been said;"""
 RECORDED = 1 / 8
 """… the record of the stop is in its file, and smentry exits."""
 

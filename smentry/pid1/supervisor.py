@@ -31,7 +31,7 @@ from smentry.pid1.events import (
     TellHook,
     Time,
 )
-from smentry.pid1.state import FINISHING, KILLING, NEVER, RECORDED, SAID, State
+from smentry.pid1.state import FINISHING, HOOKS_END, KILLING, NEVER, RECORDED, State
 from smentry.pid1.terminal import Terminal
 from smentry.pid1.timeline import Timeline
 
@@ -134,7 +134,7 @@ class Supervisor:
                 if self._code is None and time.monotonic() >= self._state.wake:
                     self._handle(Time())
         if self._runner is not None:
-            self._runner.close(min(time.monotonic() + 0.25, self._state.sigkill_at - self._plan.reserve * SAID))
+            self._runner.close(min(time.monotonic() + 0.25, self._state.sigkill_at - self._plan.reserve * HOOKS_END))
         self._timeline.left(self._code, time.monotonic(), alone=not sweep.any_left())
         self._terminal.take_back(self._state.group)
         self._timeline.save(min(time.monotonic() + 1.0, self._state.sigkill_at - self._plan.reserve * RECORDED))
