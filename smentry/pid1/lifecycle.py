@@ -200,11 +200,7 @@ def _running_time(plan: Plan, state: State, event: Time, now: float) -> list[Eff
 
 
 def _running_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
-    went = _main_went(state, event, now)
-    effects: list[Effect] = []
-    if not event.left or (went and not plan.wait_all):
-        effects += lanes.skip(plan, state, lanes.REQUEST, "the program has ended")
-    effects += _children(plan, state, event, now)
+    effects, went = _program_reaped(plan, state, lanes.REQUEST, event, now)
     if not event.left:
         return effects + _finish(plan, state, now)
     if not went or plan.wait_all:
@@ -232,11 +228,7 @@ def _hook_started(plan: Plan, state: State, event: HookStarted, now: float) -> l
 
 
 def _stopping_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:
-    went = _main_went(state, event, now)
-    effects: list[Effect] = []
-    if not event.left or (went and not plan.wait_all):
-        effects += lanes.skip(plan, state, lanes.LIFE, "the program has ended")
-    effects += _children(plan, state, event, now)
+    effects, _ = _program_reaped(plan, state, lanes.LIFE, event, now)
     if not event.left:
         return effects + _finish(plan, state, now)
     return effects + _terminate(plan, state, now)
@@ -410,6 +402,15 @@ def exit_code(plan: Plan, state: State) -> int:
 
 
 # What several actions need to know.
+
+
+def _program_reaped(plan: Plan, state: State, lane: str, event: Reaped, now: float) -> tuple[list[Effect], bool]:
+    """Children have ended, and whether the main process is among them; then no hook of `lane` begins any more."""
+    went = _main_went(state, event, now)
+    effects: list[Effect] = []
+    if not event.left or (went and not plan.wait_all):
+        effects += lanes.skip(plan, state, lane, "the program has ended")
+    return effects + _children(plan, state, event, now), went
 
 
 def _children(plan: Plan, state: State, event: Reaped, now: float) -> list[Effect]:

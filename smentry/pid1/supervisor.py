@@ -31,7 +31,7 @@ from smentry.pid1.events import (
     TellHook,
     Time,
 )
-from smentry.pid1.state import FINISHING, HOOKS_END, KILLING, NEVER, RECORDED, State
+from smentry.pid1.state import FINISHING, HOOKS_END, KILL, KILLING, NEVER, RECORDED, State
 from smentry.pid1.terminal import Terminal
 from smentry.pid1.timeline import Timeline
 
@@ -383,7 +383,7 @@ class Supervisor:
         while time.monotonic() < deadline and sweep.any_left():
             time.sleep(0.02)
         now = time.monotonic()
-        deadline = min(now + self._plan.reserve / 2, max(now + self._plan.reserve / 10, state.give_up_at))
+        deadline = min(now + self._plan.reserve * KILL, max(now + self._plan.reserve / 10, state.give_up_at))
         while time.monotonic() < deadline and sweep.any_left():
             self._quietly(self._kill_all)
             time.sleep(0.02)
