@@ -1,4 +1,4 @@
-"""The names under /opt/ml. It does not look whether they are there."""
+"""The names under /opt/ml. It does not look whether they are there, but for one that tells the kind of job."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ class Layout:
         return os.path.join(self.config, "inputdataconfig.json")
 
     @property
+    def resources(self) -> str:
+        """The hosts of the job and which of them this is, `resourceconfig.json`."""
+        return os.path.join(self.config, "resourceconfig.json")
+
+    @property
     def data(self) -> str:
         """The directory of the channels' directories."""
         return os.path.join(self.base, "input/data")
@@ -52,6 +57,21 @@ class Layout:
         return os.path.join(self.base, "code")
 
     @property
+    def model(self) -> str:
+        """The final artifacts, which are packed to `model.tar.gz`."""
+        return os.path.join(self.base, "model")
+
+    @property
+    def output(self) -> str:
+        """What the job leaves behind besides the model."""
+        return os.path.join(self.base, "output")
+
+    @property
+    def unfinished(self) -> str:
+        """What is in the code directory while it is being filled, and until all of it is there."""
+        return os.path.join(self.code, ".smentry-code")
+
+    @property
     def failure(self) -> str:
         """The text of which the first 1024 characters become FailureReason."""
         return os.path.join(self.base, "output/failure")
@@ -59,3 +79,24 @@ class Layout:
     def channel(self, name: str) -> str:
         """The directory of a File or FastFile channel."""
         return os.path.join(self.data, name)
+
+    # -- processing jobs: the same tree, with the description in `config` -------------------------------
+
+    @property
+    def processing(self) -> str:
+        """The description of a processing job, `config/processingjobconfig.json`."""
+        return os.path.join(self.base, "config/processingjobconfig.json")
+
+    @property
+    def processing_resources(self) -> str:
+        """A processing job's `resourceconfig.json`."""
+        return os.path.join(self.base, "config/resourceconfig.json")
+
+    @property
+    def message(self) -> str:
+        """The text of which the first KB becomes the ExitMessage of a processing job."""
+        return os.path.join(self.base, "output/message")
+
+    def is_processing(self) -> bool:
+        """Whether it is a processing job's tree: the one question here that looks at the disk."""
+        return os.path.exists(self.processing)

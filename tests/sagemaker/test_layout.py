@@ -11,8 +11,14 @@ def test_the_platforms_tree() -> None:
     assert layout.hyperparameters == "/opt/ml/input/config/hyperparameters.json"
     assert layout.channels == "/opt/ml/input/config/inputdataconfig.json"
     assert layout.channel("code") == "/opt/ml/input/data/code"
+    assert layout.resources == "/opt/ml/input/config/resourceconfig.json"
     assert layout.code == "/opt/ml/code"
+    assert layout.model == "/opt/ml/model"
+    assert layout.output == "/opt/ml/output"
     assert layout.failure == "/opt/ml/output/failure"
+    assert layout.message == "/opt/ml/output/message"
+    assert layout.processing == "/opt/ml/config/processingjobconfig.json"
+    assert layout.processing_resources == "/opt/ml/config/resourceconfig.json"
 
 
 def test_another_base_directory() -> None:
