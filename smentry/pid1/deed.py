@@ -1,4 +1,4 @@
-"""What a hook does, in its own process: become a command, send a signal and wait for its effect, or copy.
+"""What a hook does, in its own process: become a command, send a signal and wait for its effect, copy, or call a function.
 
 It runs in a forked child of smentry and says what goes wrong on its own output. It does not know when, nor what follows.
 """
@@ -13,7 +13,7 @@ from smentry.pid1 import linux, signals, targets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smentry.pid1.hooks import Copy, Hook
 
@@ -42,7 +42,7 @@ class Deed:
             from smentry import copy  # noqa: F401
         elif self.hook.run:
             import shutil  # noqa: F401
-        else:
+        elif self.hook.call is None:
             import glob  # noqa: F401
 
     def do(self, environment: Mapping[str, str]) -> int:
@@ -51,6 +51,8 @@ class Deed:
         os.environ.update(environment)
         if self.hook.run:
             return _execute(self.hook.run, environment)
+        if self.hook.call is not None:
+            return _call(self.hook.call)
         return self._send() if self.hook.copy is None else self._copy(self.hook.copy)
 
     def _copy(self, what: Copy) -> int:
@@ -109,6 +111,15 @@ class Deed:
 def say(text: str) -> None:
     """One line on the hook's output."""
     os.write(1, (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _call(function: Callable[[Callable[[str], None]], int]) -> int:
+    """Call a function of smentry's own; what it raises is a line like any other, not a traceback."""
+    try:
+        return function(say)
+    except BaseException as error:
+        say(f"failed: {type(error).__name__}: {error}")
+        return 1
 
 
 def _execute(words: list[str], environment: Mapping[str, str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 START, STOPPING, STOPPED, SUCCEEDED, FAILED, EXIT = "start", "stopping", "stopped", "succeeded", "failed", "exit"
 EVENTS = (START, STOPPING, STOPPED, SUCCEEDED, FAILED, EXIT)
@@ -36,14 +36,15 @@ class Copy:
 
 
 class Hook:
-    """One thing to do at one event: `run` a command, send a `signal`, or `copy`.
+    """One thing to do at one event: `run` a command, send a `signal`, `copy`, or, for smentry itself, `call` a function.
 
     `event` is one of EVENTS or a signal's name; `name` is in front of everything that is said of the hook; `timeout` is
     seconds, infinite where there is no limit; `required` means that the job fails with it (`start` only); `wait_for` is
-    the pattern that a signal's effect is waited for with, empty where it is not.
+    the pattern that a signal's effect is waited for with, empty where it is not. `call` is given what says a line, and returns
+    an exit code. `own`: it is done as smentry's own user, also where the program runs as another.
     """
 
-    __slots__ = ("copy", "event", "name", "required", "run", "signal", "timeout", "wait_for")
+    __slots__ = ("call", "copy", "event", "name", "own", "required", "run", "signal", "timeout", "wait_for")
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class Hook:
         signal: int = 0,
         wait_for: str = "",
         copy: Copy | None = None,
+        call: Callable[[Callable[[str], None]], int] | None = None,
         timeout: float = TIMEOUT,
         required: bool = False,
+        own: bool = False,
     ) -> None:
         self.event = event
         self.name = name
@@ -63,8 +66,10 @@ class Hook:
         self.signal = signal
         self.wait_for = wait_for
         self.copy = copy
+        self.call = call
         self.timeout = timeout
         self.required = required
+        self.own = own
 
     def __repr__(self) -> str:
         return f"{self.event} hook {self.name}"

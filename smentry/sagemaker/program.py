@@ -15,25 +15,45 @@ if TYPE_CHECKING:
     from smentry.sagemaker.inputs import Channel
     from smentry.sagemaker.layout import Layout
 
+COMMAND, TOOLKIT, SDK, ON_PATH, SCRIPT = "command", "toolkit", "sdk", "on PATH", "script"
+"""How a program is found: configured, by the training toolkit's convention, by the SDK's, by its name on PATH, or as a script."""
+
 _PACKAGE = ("setup.py", "pyproject.toml")
+_TABLES = ("[build-system]", "[project]")
+"""What is in a pyproject.toml of something that can be installed; many hold the settings of tools only."""
+DRIVERS = "sm_drivers/sm_train.sh"
+"""What the SageMaker Python SDK sends along from its version 3 on, and wants to be run."""
 _LISTED = 12
 
 
 class Found:
     """The program: its words, the directory it runs in (None: as it is), its name, and why it is this one.
 
-    `path` is the file that is executed: `argv[0]`, where that is not a name that was looked up.
+    `path` is the file that is executed: `argv[0]`, where that is not a name that was looked up. `python` is the Python that runs
+    it, empty where that is not known or none; `project` the directory of a package that is to be installed, or empty.
     """
 
-    __slots__ = ("argv", "directory", "label", "path", "warnings", "why")
+    __slots__ = ("argv", "directory", "kind", "label", "path", "project", "python", "warnings", "why")
 
-    def __init__(self, argv: list[str], directory: str | None, label: str, why: str, path: str = "") -> None:
+    def __init__(
+        self, argv: list[str], directory: str | None, label: str, why: str, path: str = "", kind: str = SCRIPT
+    ) -> None:
         self.argv = argv
         self.path = path or argv[0]
         self.directory = directory
         self.label = label
         self.why = why
+        self.kind = kind
+        self.python = ""
+        self.project = ""
         self.warnings: list[str] = []
+
+    @property
+    def has_requirements(self) -> bool:
+        """Whether something is to be installed for it: it is Python, and a package or beside a requirements.txt."""
+        if not self.python or self.directory is None:
+            return False
+        return bool(self.project) or os.path.isfile(os.path.join(self.directory, "requirements.txt"))
 
 
 def script(text: str, layout: Layout, environment: Mapping[str, str]) -> Found:
@@ -80,13 +100,18 @@ def find(
     """
     if command:
         path = executable.lookup(command[0], environment)
-        return Found([*command], None, os.path.basename(path), command_from, path)
+        return Found([*command], None, os.path.basename(path), command_from, path, COMMAND)
     looked = [f"--script, --{verb}: not given"]
     if verb == "train":
         found = _of_toolkit(layout, environment)
         if found:
+            found.kind = TOOLKIT
             return found
         looked.append(f"SAGEMAKER_PROGRAM and sagemaker_program in {layout.hyperparameters}: not set")
+        found = _of_drivers(layout, environment)
+        if found:
+            return found
+        looked.append(f"{layout.channel(DRIVERS)}: no such file")
     found = _on_path(verb, environment, own, looked)
     return found or _in_code(verb, layout, environment, looked)
 
@@ -94,8 +119,11 @@ def find(
 # -- the training toolkit's convention -------------------------------------------------------------
 
 
-def _of_toolkit(layout: Layout, environment: Mapping[str, str]) -> Found | None:
-    """The program that SAGEMAKER_PROGRAM or the hyperparameter names, in the code directory."""
+def named(layout: Layout, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The name of the program in the code directory, and what names it: SAGEMAKER_PROGRAM or the hyperparameter.
+
+    None where nothing does. Raises RefusedError.
+    """
     name, source = environment.get("SAGEMAKER_PROGRAM"), "SAGEMAKER_PROGRAM"
     if not name:
         name, source = inputs.program(layout), "hyperparameter sagemaker_program"
@@ -103,32 +131,76 @@ def _of_toolkit(layout: Layout, environment: Mapping[str, str]) -> Found | None:
         return None
     code = layout.code
     path = os.path.normpath(os.path.join(code, name))
-    if not path.startswith(code + os.sep):
+    if name.startswith("-") or not path.startswith(code + os.sep):
         raise RefusedError(f"{source}: expected the name of a file in {code}, got {name!r}", USAGE)
-    name = os.path.relpath(path, code)
+    return os.path.relpath(path, code), source
+
+
+def to_come(layout: Layout, environment: Mapping[str, str], source: str) -> Found:
+    """What stands for a program until its code has been fetched from `source`. Raises RefusedError."""
+    known = named(layout, environment)
+    name = known[0] if known else "train"
+    why = f"its code comes from {source}: it is looked for when that is there"
+    return Found([os.path.join(layout.code, name)], layout.code, name, why, kind=TOOLKIT if known else SCRIPT)
+
+
+def _of_toolkit(layout: Layout, environment: Mapping[str, str]) -> Found | None:
+    """The program that SAGEMAKER_PROGRAM or the hyperparameter names, in the code directory."""
+    known = named(layout, environment)
+    if known is None:
+        return None
+    name, source = known
+    code = layout.code
+    path = os.path.join(code, name)
     why = f"{source} is {name}"
     if not os.path.isfile(path):
-        package = _package(code, name)
+        package = _package(code, name, environment)
         if package:
-            argv = [executable.python(environment), "-m", name[:-3] if name.endswith(".py") else name]
-            return Found(argv, package, name, f"{why}; a package is run as a module")
+            package.why = f"{why}; {package.why}"
+            return package
     if not os.path.lexists(path):
         raise RefusedError(f"{source}: no {name!r} in {code}: {_content(code)}", NOT_FOUND)
     if name.endswith(".py"):
         executable.examine(path)
-        return Found([executable.python(environment), path], code, name, f"{why}; a .py is run with Python")
+        found = Found([executable.python(environment), path], code, name, f"{why}; a .py is run with Python")
+        found.python = found.path
+        # Only this mark: what has a pyproject.toml beside its program is no package for the training toolkit.
+        found.project = code if os.path.isfile(os.path.join(code, "setup.py")) else ""
+        return found
     argv, how = executable.command(path, environment, directory=code, shell=True)
     return Found(argv, code, name, f"{why}; {how}")
 
 
-def _package(code: str, name: str) -> str | None:
-    """The directory from which a package is run with `python -m`: that of its setup.py or pyproject.toml."""
+def _package(code: str, name: str, environment: Mapping[str, str]) -> Found | None:
+    """A package, run with `python -m`: its setup.py or pyproject.toml is in its own directory, or in that above it."""
     module = name[:-3] if name.endswith(".py") else name
     for directory in (os.path.join(code, name), code):
-        if any(os.path.isfile(os.path.join(directory, mark)) for mark in _PACKAGE):
+        if not name.endswith(".sh") and any(os.path.isfile(os.path.join(directory, mark)) for mark in _PACKAGE):
             beside = os.path.isfile(os.path.join(code, module, "__main__.py"))
-            return code if beside else directory
+            python = executable.python(environment)
+            found = Found([python, "-m", module], code if beside else directory, name, "a package is run as a module")
+            found.python = python
+            found.project = directory if _can_be_installed(directory) else ""
+            return found
     return None
+
+
+def _can_be_installed(directory: str) -> bool:
+    if os.path.isfile(os.path.join(directory, "setup.py")):
+        return True
+    with open(os.path.join(directory, "pyproject.toml"), encoding="utf-8", errors="replace") as file:
+        return any(line.partition("#")[0].strip() in _TABLES for line in file)
+
+
+def _of_drivers(layout: Layout, environment: Mapping[str, str]) -> Found | None:
+    """The script with which the SageMaker Python SDK starts a program, in the channel that it made for that."""
+    channel, _, name = DRIVERS.partition("/")
+    path = os.path.join(layout.channel(channel), name)
+    if not os.path.isfile(path):
+        return None
+    # As the SDK's own command does; the script's first line is empty, so that its #! line is none.
+    argv = [executable.lookup("bash", environment), path]
+    return Found(argv, None, name, f"{name} is in channel {channel}, where the SageMaker Python SDK puts it", kind=SDK)
 
 
 # -- on PATH ---------------------------------------------------------------------------------------
@@ -149,7 +221,7 @@ def _on_path(verb: str, environment: Mapping[str, str], own: str, looked: list[s
         else:
             executable.examine(path, needs_bit=True)
             executable.shebang(path, environment)
-            return Found([path], None, path, f"{verb} is on PATH")
+            return Found([path], None, path, f"{verb} is on PATH", kind=ON_PATH)
     looked.append(f"{verb} on PATH ({searched}): {', '.join(passed) or 'none'}")
     return None
 
@@ -189,7 +261,9 @@ def _in_code(verb: str, layout: Layout, environment: Mapping[str, str], looked: 
         if _is_there(layout.code, name):
             path = os.path.join(layout.code, name)
             argv, how = executable.command(path, environment, directory=layout.code)
-            return Found(argv, layout.code, name, f"{name} is in {layout.code}; {how}")
+            found = Found(argv, layout.code, name, f"{name} is in {layout.code}; {how}")
+            found.python = _python(path, argv, environment)
+            return found
     missing = "" if os.path.isdir(layout.code) else " is not there, so"
     looked.append(f"{layout.code}:{missing} none of {', '.join(names)}")
     others = [channel for channel in channels.values() if channel.mode == inputs.FILE and channel.name != "code"]
@@ -227,12 +301,24 @@ def _in_channel(channel: Channel, path: str, layout: Layout, environment: Mappin
         )
     argv, how = executable.command(file, environment, directory=os.path.dirname(file))
     found = Found(argv, os.path.dirname(file), path, f"{path} is in channel {channel.name}; {how}")
+    found.python = _python(file, argv, environment)
     if channel.sharded:
         found.warnings.append(
             f"channel {channel.name} is ShardedByS3Key, so other hosts may not have {path}:"
             " use FullyReplicated for code"
         )
     return found
+
+
+def _python(path: str, argv: list[str], environment: Mapping[str, str]) -> str:
+    """The Python that runs the script `path` by `argv`, empty where its name does not say that it is Python's."""
+    if not path.endswith(".py"):
+        return ""
+    words = (executable.shebang(path, environment) or []) if argv == [path] else argv[:-1]
+    for word in [word for part in words for word in part.split()]:
+        if "python" in os.path.basename(word):
+            return executable.lookup(word, environment)
+    return executable.python(environment)
 
 
 def _content(directory: str) -> str:

@@ -39,6 +39,7 @@ PLACES = [
         {},
         "code/h.py",
     ),
+    ("sm_drivers", {f"{DATA}/sm_drivers/sm_train.sh": "\n" + SHELL}, [], {}, f"{DATA}/sm_drivers/sm_train.sh"),
     ("PATH", {"../bin/train": Executable("#!/bin/sh\n" + SHELL)}, [], {}, "../bin/train"),
     (
         "channel entrypoint.sh",
@@ -111,6 +112,7 @@ def test_what_was_looked_at_is_listed(tree: Tree) -> None:
         "error: no program for train; looked at:",
         "error:   --script, --train: not given",
         f"error:   SAGEMAKER_PROGRAM and sagemaker_program in {parameters}: not set",
+        f"error:   {tree.base}/input/data/sm_drivers/sm_train.sh: no such file",
         f"error:   train on PATH ({tree.environment['PATH']}): {tree.bin}/train has no executable bit",
         "error:   channel code: has InputMode Pipe, so no files",
         f"error:   {tree.base}/code: is not there, so none of custom_entrypoint.sh, custom_entrypoint.py,"
@@ -318,7 +320,8 @@ def test_a_package_is_run_as_a_module(tree: Tree, mark: str, where: str) -> None
     tree.put(f"{where}/{mark}", "")
     tree.put("code/pkg/__init__.py", "")
     script = tree.put("code/pkg/__main__.py", PYTHON)
-    assert ran(tree.run("-q", "train", "x", SAGEMAKER_PROGRAM="pkg"), script, tree.base / "code", "x")
+    result = tree.run("-q", "--requirements", "ignore", "train", "x", SAGEMAKER_PROGRAM="pkg")
+    assert ran(result, script, tree.base / "code", "x")
 
 
 def test_a_package_within_its_project(tree: Tree) -> None:
@@ -329,7 +332,7 @@ def test_a_package_within_its_project(tree: Tree) -> None:
 
 
 def test_the_variable_is_over_the_hyperparameter(tree: Tree) -> None:
-    tree.put("input/config/hyperparameters.json", "not even JSON")
+    tree.put("input/config/hyperparameters.json", {"sagemaker_program": "b.py"})
     script = tree.put("code/a.py", PYTHON)
     assert ran(tree.run("-q", "train", SAGEMAKER_PROGRAM="a.py"), script, tree.base / "code")
 
