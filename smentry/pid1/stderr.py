@@ -10,6 +10,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from typing import Any
 
 ERROR, WARNING, INFO, DEBUG, TRACE = "error", "warning", "info", "debug", "trace"
@@ -36,7 +37,10 @@ class Log:
         self.json = json
         self._prefix = f"smentry[{os.getpid()}]: "
         self._descriptor, self._shared = _private(descriptor)
-        self._waiting: list[bytes] = []
+        self.waiting: list[bytes] = []
+        """Lines that could not be written yet."""
+        self.turn: LockType | None = None
+        """Who writes to the same stderr in another thread has it meanwhile, and calls `flush` when it has given it back."""
         self._dropped = 0
 
     def error(self, event: str, message: str, **facts: Any) -> None:
@@ -73,22 +77,32 @@ class Log:
         data = text.encode("utf-8", "replace")
         if len(data) >= _LINE and not self.json:
             data = data[: _LINE - 4] + b"..."
-        if len(self._waiting) >= _KEPT:
+        if len(self.waiting) >= _KEPT:
             self._dropped += 1
         else:
-            self._waiting.append(data + b"\n")
+            self.waiting.append(data + b"\n")
         self.flush()
 
     def flush(self) -> None:
         """Write what waits, as far as that goes without waiting."""
-        while self._waiting or self._dropped:
-            if not self._waiting:
+        turn = self.turn
+        if turn is None:
+            self._flush()
+        elif turn.acquire(blocking=False):
+            try:
+                self._flush()
+            finally:
+                turn.release()
+
+    def _flush(self) -> None:
+        while self.waiting or self._dropped:
+            if not self.waiting:
                 lost, self._dropped = self._dropped, 0
                 self.warning("log", f"{lost} lines were lost: nobody read them", lost=lost)
                 continue
-            if not self._write(self._waiting[0]):
+            if not self._write(self.waiting[0]):
                 return
-            del self._waiting[0]
+            del self.waiting[0]
 
     def _write(self, line: bytes) -> bool:
         """Write one line; False where the reader has no room for it now. What cannot be written is gone."""
@@ -108,7 +122,7 @@ class Log:
                 self._descriptor, self._shared = -1, False
             return True  # closed, or a full disk: there is nobody to tell
         if written < len(line):
-            self._waiting[0] = line[written:]
+            self.waiting[0] = line[written:]
             return False
         return True
 

@@ -6,11 +6,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from . import contenders, copying, crowd, idle, latency, machine, orphans, startup
+from . import contenders, copying, crowd, idle, latency, listening, machine, orphans, startup
 from .results import Row, as_markdown, as_text, table, unmeasured
 
 NEED_COMPILER = ("latency", "orphans", "crowd")
-GROUPS = ("startup", "idle", "copy", *NEED_COMPILER)
+GROUPS = ("startup", "idle", "copy", "tap", *NEED_COMPILER)
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     if missing:
         facts["not installed"] = ", ".join(missing)
 
-    named = [*(init.name for init in (smentry, *others)), "bare python", "no init", copying.CP]
+    named = [*(init.name for init in (smentry, *others)), "bare python", "no init", copying.CP, listening.CAT]
     lines = table(rows, [name for name in named if any(name in row.figures for row in rows)])
     print("\n".join(f"{what}: {fact}" for what, fact in facts.items()))
     print("\n" + as_text(lines))
@@ -72,6 +72,8 @@ def measure(
     if "copy" in wanted:
         files, size = (5000, 200 << 20) if few else (100_000, 4 << 30)
         rows += copying.measure(python, scratch, files=files, size=size, rounds=1 if few else 5)
+    if "tap" in wanted:
+        rows += listening.measure(smentry, scratch, size=(256 << 20) if few else (1 << 30), rounds=3 if few else 7)
     if program is None:
         return [
             *rows,
@@ -114,6 +116,7 @@ How each is measured:
   context switch.
 - *Copy*: the copy hook beside `cp -a`, from the start of the process to its end. *Synced*: `sync -f` comes after
   `cp`; the hook always syncs, and is measured without it for *written*.
+- *Stderr through the tap*: from the first byte to the last at a reader of stderr; beside it the same bytes through `| cat`.
 - *A stop*: from the decision (SIGTERM; the main process's end; the end of `linger`) to the end of smentry.
 """
 

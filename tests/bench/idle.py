@@ -17,7 +17,7 @@ SETTLED = 0.5
 
 def measure(smentry: Contender, others: list[Contender], scratch: Path, rounds: int, seconds: float) -> list[Row]:
     """Rows 5 and 6 of the budgets. All inits idle at the same time."""
-    resident, shared, training, wakes = Samples(), Samples(), Samples(), Samples()
+    resident, shared, training, wakes, training_wakes = Samples(), Samples(), Samples(), Samples(), Samples()
     train, environment = waiting_job(smentry, scratch)
     for _ in range(rounds):
         inits = {contender.name: start(contender.command("/bin/sleep", "infinity")) for contender in (smentry, *others)}
@@ -26,11 +26,13 @@ def measure(smentry: Contender, others: list[Contender], scratch: Path, rounds: 
             for process in (*inits.values(), job):
                 wait_until_idle(process.pid)
             before = {name: switches(process.pid) for name, process in inits.items()}
+            before_job = switches(job.pid)
             time.sleep(seconds)  # what is measured is this time itself
             for name, process in inits.items():
                 wakes.add(name, switches(process.pid) - before[name])
                 resident.add(name, memory(process.pid, "status", "VmRSS") / 1000)
                 shared.add(name, memory(process.pid, "smaps_rollup", "Pss") / 1000)
+            training_wakes.add("smentry", switches(job.pid) - before_job)
             training.add("smentry", memory(job.pid, "status", "VmRSS") / 1000)
         finally:
             for process in (*inits.values(), job):
@@ -41,6 +43,7 @@ def measure(smentry: Contender, others: list[Contender], scratch: Path, rounds: 
         bound_row("… of `smentry train`", "MB", ".1f", training, at_most=13),
         Row("… proportional (Pss)", "MB", shared.medians(".1f")),
         bound_row(f"wake-ups, idle, in {seconds:g} s", "", ".0f", wakes, at_most=0),
+        bound_row("… of `smentry train`", "", ".0f", training_wakes, at_most=0),
     ]
 
 

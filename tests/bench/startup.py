@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -29,15 +30,31 @@ def measure(smentry: Contender, others: list[Contender], python: Path, scratch: 
 
 
 def training_job(smentry: Contender, scratch: Path) -> tuple[list[str], dict[str, str]]:
-    """A job with a script in its channel `code`; the script's first and only act is a byte on stdout."""
+    """A job with ten hyperparameters, two channels and one host; the first and only act of its script is a byte on stdout."""
     base = scratch / "ml"
     config, code = base / "input/config", base / "input/data/code"
     config.mkdir(parents=True)
     code.mkdir(parents=True)
-    (config / "hyperparameters.json").write_text('{"epochs": "30", "learning_rate": "0.02"}')
-    channel = '{"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}'
-    (config / "inputdataconfig.json").write_text(f'{{"code": {channel}}}')
-    (config / "resourceconfig.json").write_text('{"current_host": "algo-1", "hosts": ["algo-1"]}')
+    described = {
+        "hyperparameters": {
+            "epochs": "30", "learning-rate": "0.02", "batch_size": "64", "model": "resnet50", "layers": "[64, 128, 256]",
+            "optimizer": '{"name": "adam", "betas": [0.9, 0.999]}', "seed": "7", "augment": "true", "dropout": "1e-1",
+            "warmup": "null",
+        },
+        "inputdataconfig": {
+            name: {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"}
+            for name in ("code", "train")
+        },
+        "resourceconfig": {
+            "current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0",
+            "current_instance_type": "ml.g5.2xlarge", "current_group_name": "homogeneousCluster",
+            "instance_groups": [
+                {"instance_group_name": "homogeneousCluster", "instance_type": "ml.g5.2xlarge", "hosts": ["algo-1"]}
+            ],
+        },
+    }  # fmt: skip
+    for name, content in described.items():
+        (config / f"{name}.json").write_text(json.dumps(content))
     (code / "custom_entrypoint.sh").write_text("#!/bin/sh\necho\n")
     return [*smentry.prefix, "train"], {**ENVIRONMENT, "SAGEMAKER_BASE_DIR": str(base)}
 

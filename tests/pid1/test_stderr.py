@@ -173,7 +173,7 @@ def test_lines_of_several_writers_are_never_mixed(pipe: tuple[int, int]) -> None
         "log = Log(0)\n"
         "for number in range(300):\n"
         "    log.info('event', sys.argv[1] * 1500)\n"
-        "    while log._waiting: log.flush()\n"
+        "    while log.waiting: log.flush()\n"
     )
     reader, writer = pipe
     writers = [

@@ -1,0 +1,98 @@
+"""What is reported of a run, from real runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from running import LIMIT, wait_until
+from tapped import python, reported, supervised, supervising
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IGNORER = (
+    "import os, signal, time\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "open('ready', 'w').close()\n"
+    "while True: time.sleep(60)\n"
+)
+SHORT = {"stop_timeout": 2.0, "reserve": 0.5}
+
+
+def test_a_program_that_fails(tmp_path: Path) -> None:
+    report = supervised(tmp_path, ["sh", "-c", "echo why >&2; sleep 0.2; exit 3"], label="train.py")
+    assert (report["code"], report["status"], report["label"], report["tail"]) == (3, 3 << 8, "train.py", "why\n")
+    assert report["pid"] > 0
+    assert 0.2 <= report["lasted"] < LIMIT
+    quiet = ("refusal", "reason", "stopping", "killed", "killed_main", "victims", "deaths", "defect", "hooks")
+    assert not any(report[name] for name in quiet)
+    assert report["evidence"]["oom_kills"] in (0, None)
+
+
+def test_a_program_that_cannot_be_started(tmp_path: Path) -> None:
+    report = supervised(tmp_path, ["x"], path="/nowhere", label="x")
+    assert (report["code"], report["pid"], report["status"]) == (127, 0, None)
+    assert report["refusal"] == "cannot run /nowhere: no such file"
+
+
+def test_a_program_that_does_not_stop_in_time(tmp_path: Path) -> None:
+    with supervising(tmp_path, python(IGNORER), plan=SHORT, label="train.py") as init:
+        wait_until((tmp_path / "ready").exists, "the program")
+        init.send_signal(signal.SIGTERM)
+        assert init.wait(LIMIT) == 128 + signal.SIGKILL
+    report = reported(tmp_path)
+    assert report["status"] == signal.SIGKILL
+    assert (report["reason"], report["grace"]) == ("SIGTERM", 1.5)
+    assert 1.4 <= report["stopping"] < 2.0
+    assert report["killed"] == "the program's time is over"
+    assert report["killed_main"]
+    assert report["victims"][0] == f"train.py ({report['pid']})"
+
+
+def test_who_is_killed_after_the_main_process_has_gone(tmp_path: Path) -> None:
+    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {IGNORER!r}])\n"
+    code += "import os, time\nwhile not os.path.exists('ready'): time.sleep(0.01)\n"
+    report = supervised(tmp_path, python(code), plan={"stop_timeout": 20.0})
+    assert (report["code"], report["status"], report["reason"]) == (0, 0, "")
+    assert report["killed"]
+    assert not report["killed_main"]
+    assert [name.partition(" ")[0] for name in report["victims"]] == [os.path.basename(sys.executable)[:15]]
+
+
+def test_an_orphan_that_died_of_a_signal(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "if not os.fork():\n"
+        "    pid = os.fork()\n"
+        "    if not pid: os.kill(os.getpid(), signal.SIGBUS)\n"
+        "    open('pid', 'w').write(str(pid)); os._exit(0)\n"
+        "os.wait()\n"
+        "time.sleep(0.3)\n"
+        "raise SystemExit(1)\n"
+    )
+    report = supervised(tmp_path, python(code))
+    assert report["code"] == 1
+    (death,) = report["deaths"]
+    assert death["status"] & 0x7F == signal.SIGBUS
+    assert death["pid"] == int((tmp_path / "pid").read_text())
+
+
+def test_a_hook_that_failed_with_its_last_lines(tmp_path: Path) -> None:
+    hook = {"event": "start", "name": "pip", "run": ["sh", "-c", "seq 20; exit 4"], "required": True}
+    report = supervised(tmp_path, ["true"], hooks=[hook])
+    assert report["code"] == 4
+    assert report["pid"] == 0
+    assert "the program was not started" in report["refusal"]
+    (failure,) = report["hooks"]
+    assert (failure["event"], failure["name"], failure["required"], failure["status"]) == ("start", "pip", True, 4 << 8)
+    assert failure["lines"] == [str(number) for number in range(11, 21)]
+    assert "ended with exit code 4" in failure["text"]
+
+
+def test_max_runtime_is_a_reason(tmp_path: Path) -> None:
+    report = supervised(tmp_path, ["sleep", "60"], plan={"max_runtime": 0.2})
+    assert (report["reason"], report["code"], report["killed"]) == ("max-runtime", 128 + signal.SIGTERM, "")
+    assert report["stopping"] < report["lasted"]
