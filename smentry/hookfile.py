@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 
 from smentry import executable
-from smentry.config import above_zero, caught, duration, nearest, truth, warn_of_operators, words
+from smentry.config import above_zero, caught, duration, nearest, truth, warn_of_operators
 from smentry.errors import RefusedError
+from smentry.fields import command, items, mapping, name_of, printable, read, warn_of_command
 from smentry.pid1 import signals
 from smentry.pid1.hooks import EVENTS, SETTLED, START, STOPPING, TIMEOUT, Copy, Hook
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import TypeVar
+    from collections.abc import Iterable, Mapping
 
     from smentry.config import Settings
     from smentry.yamlfile import Entry
 
-    T = TypeVar("T")
-
 KINDS = ("run", "signal", "copy")
 _KEYS = ("on", *KINDS, "wait_for", "timeout", "required", "name")
 _COPY_KEYS = ("from", "newest", "to", "settled", "complete")
-_LONGEST_NAME = 60
-"""Characters of a hook's name: it is in front of every line that is said of it."""
 
 
 class Configured(Hook):
@@ -46,13 +42,13 @@ def apply(settings: Settings, entry: Entry | None, environment: Mapping[str, str
 
     All other settings are final by now: what is wrong with a signal depends on them. Raises RefusedError.
     """
-    hooks = [_hook(item, settings) for item in _items(entry)] if entry else []
+    hooks = [_hook(item, settings) for item in items(entry, "a list of hooks")] if entry else []
     settings.hooks = (*hooks, *_directory(settings, environment))
     for hook in hooks:
         if hook.run:
             where = f"{hook.where}.run"
             warn_of_operators(settings, where, hook.run)
-            _warn_of_command(settings, where, hook.run[0], environment)
+            warn_of_command(settings, where, hook.run[0], environment, "the hook")
     rewritten = {signals.name(start): target for start, target in settings.rewrite}
     for event in dict.fromkeys(hook.event for hook in settings.hooks):
         if event in rewritten:
@@ -62,17 +58,11 @@ def apply(settings: Settings, entry: Entry | None, environment: Mapping[str, str
             )
 
 
-def _items(entry: Entry) -> list[Entry]:
-    if entry.items is None and (entry.text is not None or entry.fields is not None):
-        raise entry.refused("a list of hooks")
-    return entry.items or []  # the key alone, its hooks commented out: none
-
-
 # -- one hook of the file --------------------------------------------------------------------------
 
 
 def _hook(entry: Entry, settings: Settings) -> Configured:
-    fields = _fields(entry, _KEYS, "a hook: a mapping with on, and one of run, signal and copy")
+    fields = mapping(entry, _KEYS, "a hook: a mapping with on, and one of run, signal and copy")
     if "on" not in fields:
         raise RefusedError(f"{entry.where}: expected on, the event, got {' and '.join(fields) or 'nothing'}")
     event = _event_of(fields["on"], settings)
@@ -81,8 +71,8 @@ def _hook(entry: Entry, settings: Settings) -> Configured:
     hook = Configured(event, "", timeout=float("inf") if event == START else TIMEOUT, required=event == START)
     hook.place, hook.key = entry.place, entry.key
     if kind == "run":
-        hook.run = _command(value)
-        hook.name = _printable(os.path.basename(hook.run[0]) or hook.run[0])
+        hook.run = command(value)
+        hook.name = printable(os.path.basename(hook.run[0]) or hook.run[0])
     elif kind == "signal":
         hook.signal = _signal(value, event, settings)
         hook.name = "signal"
@@ -94,24 +84,14 @@ def _hook(entry: Entry, settings: Settings) -> Configured:
             raise RefusedError(f"{fields['wait_for'].where}: expected beside signal only, got it beside {kind}")
         hook.wait_for = _path(fields["wait_for"], "the absolute path of a file, or a pattern of one")
     if "timeout" in fields:
-        hook.timeout = _read(fields["timeout"], above_zero, "DUR")
+        hook.timeout = read(fields["timeout"], above_zero, "DUR")
     if "required" in fields:
         if event != START:
             raise RefusedError(f"{fields['required'].where}: expected with 'on: {START}' only, got 'on: {event}'")
-        hook.required = _read(fields["required"], truth, "true or false")
+        hook.required = read(fields["required"], truth, "true or false")
     if "name" in fields:
-        hook.name = _name(fields["name"])
+        hook.name = name_of(fields["name"])
     return hook
-
-
-def _fields(entry: Entry, known: tuple[str, ...], expected: str) -> dict[str, Entry]:
-    if entry.fields is None:
-        raise entry.refused(expected)
-    for name, value in entry.fields.items():
-        if name not in known:
-            hint = nearest(name, known) or f"; the keys are {', '.join(known)}"
-            raise RefusedError(f"{value.place}: {entry.key}: {name!r} is no key of {expected.partition(':')[0]}{hint}")
-    return entry.fields
 
 
 def _only_one(entry: Entry, kinds: tuple[str, ...]) -> str:
@@ -123,23 +103,8 @@ def _only_one(entry: Entry, kinds: tuple[str, ...]) -> str:
     return found[0]
 
 
-def _read(entry: Entry, read: Callable[[str], T], expected: str) -> T:
-    try:
-        return read(entry.word(expected))
-    except ValueError as error:
-        raise RefusedError(f"{entry.where}: {error}") from None
-
-
-def _command(entry: Entry) -> list[str]:
-    if entry.items is None:
-        return _read(entry, words, "a command: text, or a list of words")
-    from smentry import configfile
-
-    return configfile.words(entry)
-
-
 def _signal(entry: Entry, event: str, settings: Settings) -> int:
-    number = _read(entry, signals.number, "a signal")
+    number = read(entry, signals.number, "a signal")
     name = signals.name(number)
     if event in EVENTS and event != STOPPING:
         raise RefusedError(
@@ -156,20 +121,8 @@ def _signal(entry: Entry, event: str, settings: Settings) -> int:
 
 def _told(settings: Settings) -> set[int]:
     """What the stop signals become on their way to the program."""
-    return {target for start, target in settings.rewrite if start in settings.stop_signals}
-
-
-def _name(entry: Entry) -> str:
-    expected = f"a name: one line of 1 to {_LONGEST_NAME} printable characters"
-    text = entry.word(expected)
-    if not text.strip() or len(text) > _LONGEST_NAME or not text.isprintable():
-        raise entry.refused(expected)
-    return text
-
-
-def _printable(text: str) -> str:
-    """A name that was not chosen to be one."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:_LONGEST_NAME]
+    told = {target for start, target in settings.rewrite if start in settings.stop_signals}
+    return told if settings.serve_signal is None else {*told, settings.serve_signal}
 
 
 # -- events ----------------------------------------------------------------------------------------
@@ -204,7 +157,7 @@ def event(text: str, where: str, settings: Settings) -> str:
 
 
 def _copy(entry: Entry) -> Copy:
-    fields = _fields(entry, _COPY_KEYS, "a copy: a mapping with to, and one of from and newest")
+    fields = mapping(entry, _COPY_KEYS, "a copy: a mapping with to, and one of from and newest")
     kind = _only_one(entry, ("from", "newest"))
     if "to" not in fields:
         raise RefusedError(f"{entry.where}: expected to, the path that is replaced, got {kind} alone")
@@ -230,7 +183,7 @@ def _copy(entry: Entry) -> Copy:
 
 def _settled(fields: dict[str, Entry]) -> float:
     if "settled" in fields:
-        return _read(fields["settled"], duration, "DUR")
+        return read(fields["settled"], duration, "DUR")
     # Who says by a file that a match is whole need not be waited for.
     return 0.0 if "complete" in fields else SETTLED
 
@@ -305,9 +258,9 @@ def _executables(
         if not os.access(path, os.X_OK):
             settings.warnings.append(f"{path}: has no executable bit, and is passed over: chmod +x makes a hook of it")
             continue
-        _warn_of_command(settings, "", path, environment)
+        warn_of_command(settings, "", path, environment, "the hook")
         timeout = float("inf") if event == START else TIMEOUT
-        hook = Configured(event, _printable(name), run=[path], timeout=timeout, required=event == START)
+        hook = Configured(event, printable(name), run=[path], timeout=timeout, required=event == START)
         hook.place, hook.key = path, ""
         yield hook
 
@@ -319,12 +272,3 @@ def _listed(path: str, expected: str) -> list[str]:
     except OSError as error:
         raise RefusedError(f"{expected}, got {path!r}: {(error.strerror or str(error)).lower()}") from None
     return sorted((name for name in names if not name.startswith(".") and not name.endswith("~")), key=os.fsencode)
-
-
-def _warn_of_command(settings: Settings, where: str, name: str, environment: Mapping[str, str]) -> None:
-    """Warn of a command that could not be run now. It may be there when its event comes."""
-    try:
-        executable.lookup(name, environment)
-    except RefusedError as error:
-        prefix = f"{where}: " if where else ""
-        settings.warnings.append(f"{prefix}{error.message}; the hook fails unless that changes")

@@ -34,8 +34,8 @@ class Mark:
 
 @dataclass
 class Process:
-    """A process of the program. `ended` and `status` (waitpid(2)) are None while it lives, `status` also where its
-    parent reaped it."""
+    """A process of the program, or a companion. `ended` and `status` (waitpid(2)) are None while it lives, `status` also where
+    its parent reaped it."""
 
     pid: int
     name: str
@@ -221,6 +221,17 @@ def _started(run: Run, t: float, record: dict[str, Any]) -> None:
     _add(run, Process(_whole(record.get("pid")) or 0, _text(record.get("name")) or run.program, t, main=True))
 
 
+def _companion(run: Run, t: float, record: dict[str, Any]) -> None:
+    _add(run, Process(_whole(record.get("pid")) or 0, _text(record.get("name")), t))
+
+
+def _companion_ended(run: Run, t: float, record: dict[str, Any]) -> None:
+    process = run.by_pid.get(_whole(record.get("pid")) or 0)
+    if process is not None and process.ended is None:
+        process.ended = t
+        process.status = _whole(record.get("status"))
+
+
 def _stop(run: Run, t: float, record: dict[str, Any]) -> None:
     run.reason = _text(record.get("reason"))
 
@@ -310,6 +321,8 @@ _DEEDS = {
 }
 _EVENTS = {
     "started": _started,
+    "companion": _companion,
+    "companion-ended": _companion_ended,
     "stop": _stop,
     "seen": _seen,
     "told": _done_to,

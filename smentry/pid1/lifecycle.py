@@ -1,6 +1,7 @@
 """The heart: what smentry does next. (state, event, now) → (state, effects), without a clock, a kernel or any I/O.
 
-The table ACTIONS at the end says what can happen in which state; what is not in it changes nothing there.
+The table ACTIONS at the end says what can happen in which state; what is not in it changes nothing there. What runs beside
+the program is left to turns.
 All times are seconds on one monotonic clock.
 """
 
@@ -43,6 +44,7 @@ from smentry.pid1.state import (
     TERMINATING,
     Plan,
     State,
+    exit_code,
 )
 
 TYPE_CHECKING = False
@@ -151,13 +153,14 @@ def _signal(plan: Plan, state: State, event: Signal, now: float) -> list[Effect]
         return []
     state.interrupts += event.number == signals.INT
     if not state.reason:
-        return _stop(plan, state, number, signals.name(event.number), now)
+        return stop(plan, state, number, signals.name(event.number), now)
     if state.interrupts > 1 and event.number == signals.INT:
         return _kill(plan, state, now, "a second SIGINT came")
     return []
 
 
-def _stop(plan: Plan, state: State, number: int, reason: str, now: float) -> list[Effect]:
+def stop(plan: Plan, state: State, number: int, reason: str, now: float) -> list[Effect]:
+    """A stop is requested, which tells the program signal `number`. Changes `state`."""
     if state.phase == TERMINATING:  # the main process had ended by itself: that time goes on, but no longer than this
         end_at = state.end_at
         _stop_requested(plan, state, reason, now)
@@ -195,7 +198,7 @@ def _terminate(plan: Plan, state: State, now: float) -> list[Effect]:
 def _running_time(plan: Plan, state: State, event: Time, now: float) -> list[Effect]:
     effects = lanes.overdue(plan, state, now)
     if now >= state.max_at:
-        effects += _stop(plan, state, _default_signal(plan), "max-runtime", now)
+        effects += stop(plan, state, default_signal(plan), "max-runtime", now)
     return effects
 
 
@@ -203,16 +206,19 @@ def _running_reaped(plan: Plan, state: State, event: Reaped, now: float) -> list
     effects, went = _program_reaped(plan, state, lanes.REQUEST, event, now)
     if not event.left:
         return effects + _finish(plan, state, now)
-    if not went or plan.wait_all:
-        return effects
+    return effects if not went or plan.wait_all else effects + wind_down(plan, state, now)
+
+
+def wind_down(plan: Plan, state: State, now: float) -> list[Effect]:
+    """The program has ended without a stop: what is left is told, and has `linger`. Changes `state`."""
     state.phase = TERMINATING
-    state.signal = _default_signal(plan)
+    state.signal = default_signal(plan)
     state.began = now
     state.max_at = NEVER
     state.end_at = now + min(plan.linger, plan.grace)
     if state.request.hook is not None:  # it has its time, and whatever else is left has it too
         state.end_at = max(state.end_at, state.request.until)
-    return [*effects, Look(deep=True)]
+    return [Look(deep=True)]
 
 
 def _hook_failed(plan: Plan, state: State, event: HookFailed, now: float) -> list[Effect]:
@@ -388,19 +394,6 @@ def _leave(plan: Plan, state: State) -> list[Effect]:
     return [Exit(exit_code(plan, state))]
 
 
-def exit_code(plan: Plan, state: State) -> int:
-    """The exit code: the program's own, 128+N if it died of signal N, 0 where `success` says so.
-
-    A main process that could not even be killed counts as killed.
-    """
-    if state.failed is not None:
-        return state.failed
-    status = signals.KILL if state.main_status is None else state.main_status
-    # The encoding of waitpid(2): the low 7 bits are the signal, the next byte is the exit code.
-    code = 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
-    return 0 if code in plan.success else code
-
-
 # What several actions need to know.
 
 
@@ -430,7 +423,7 @@ def _not_now(plan: Plan, event: Signal, why: str) -> list[Effect]:
     return [SkipHook(hook, why) for hook in hooks]
 
 
-def _default_signal(plan: Plan) -> int:
+def default_signal(plan: Plan) -> int:
     """What a stop tells that no signal requested."""
     return plan.rewrites.get(signals.TERM, signals.TERM) or signals.TERM
 

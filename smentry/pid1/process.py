@@ -10,12 +10,13 @@ from smentry.pid1 import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import NoReturn
 
 
 PATIENCE = 1000
 """Milliseconds that an exec may take before somebody asks whether it is still wanted."""
+_NO_STREAMS: Mapping[int, int] = {}
 
 
 class Identity:
@@ -30,9 +31,13 @@ class Identity:
 
 
 class Program:
-    """What to start: the file `path` with `argv` and `environment`, in `directory`, as `identity`; `label` names it."""
+    """What to start: the file `path` with `argv` and `environment`, in `directory`, as `identity`; `label` names it.
 
-    __slots__ = ("argv", "directory", "environment", "identity", "label", "path")
+    `settle` is for what is known only once the start hooks have run: it returns the program to start instead, with the same
+    environment and identity, or raises StartError.
+    """
+
+    __slots__ = ("argv", "directory", "environment", "identity", "label", "path", "settle")
 
     def __init__(
         self,
@@ -42,7 +47,9 @@ class Program:
         identity: Identity | None = None,
         label: str = "",
         path: str = "",
+        settle: Callable[[], Program] | None = None,
     ) -> None:
+        self.settle = settle
         self.argv = argv
         self.environment = environment
         self.directory = directory
@@ -66,12 +73,14 @@ def start(
     ignore_children: bool,
     terminal: bool,
     unwanted: Callable[[], int] = lambda: 0,
+    streams: Mapping[int, int] = _NO_STREAMS,
 ) -> int:
     """Start a program in a process group of its own, and return its pid once it has been executed.
 
     `mask` and `ignore_children` are for signals.hand_down. With `terminal` its group becomes the foreground group of
     the terminal on stdin. `unwanted` is asked while a file system keeps the kernel from executing the program: the
-    signal that makes it needless, or 0. Raises StartError.
+    signal that makes it needless, or 0. `streams` says which of smentry's descriptors takes the place of one of the program's.
+    Raises StartError.
     """
     try:
         reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -85,7 +94,7 @@ def start(
         reason = "the limit of processes or memory is reached" if error.errno == errno.EAGAIN else "no memory"
         raise StartError(1, f"cannot fork to start {program.label}: {error.strerror} ({reason})") from None
     if pid == 0:
-        _become(program, mask, ignore_children, terminal, writer)
+        _become(program, mask, ignore_children, terminal, streams, writer)
     os.close(writer)
     report = b""
     poll = select.poll()
@@ -111,11 +120,20 @@ def start(
     return pid
 
 
-def _become(program: Program, mask: Iterable[int], ignore_children: bool, terminal: bool, report: int) -> NoReturn:
+def _become(
+    program: Program,
+    mask: Iterable[int],
+    ignore_children: bool,
+    terminal: bool,
+    streams: Mapping[int, int],
+    report: int,
+) -> NoReturn:
     """In the child: turn into the program. The pipe closes by itself at exec, or carries what went wrong."""
     step = "group"
     try:
         os.setpgid(0, 0)
+        for descriptor, source in streams.items():
+            os.dup2(source, descriptor)
         if terminal:
             # Here and not in the parent, so that the program is in the foreground from its first instruction. SIGTTOU,
             # which a background group would get for this, is blocked (tcsetpgrp(3)).

@@ -28,19 +28,22 @@ _TURN = 0.01
 """Seconds that reading hooks' output may take in one turn of the loop, for deadlines come first."""
 _LAST_WORDS = 0.05
 """Seconds that reading may take when a hook has ended."""
+_KEPT = 10
+"""Lines of a hook's output that are remembered."""
 _LINE = 3800
 """Bytes of a longest line: a longer one goes on in the next, so that each is one write (stderr._LINE)."""
 
 
 class _Run:
-    """One run of a hook: its process, the pipe it writes to (-1: nobody can any more), and the line it has begun."""
+    """One run of a hook: the pipe it writes to (-1: nobody can any more), its last lines, and the one it has begun."""
 
-    __slots__ = ("begun", "mark", "name", "pipe")
+    __slots__ = ("begun", "lines", "mark", "name", "pipe")
 
     def __init__(self, name: str, mark: str, pipe: int) -> None:
         self.name = name
         self.mark = mark
         self.pipe = pipe
+        self.lines: list[str] = []
         self.begun = b""
 
 
@@ -101,7 +104,7 @@ class Runner:
                 os.dup2(descriptor, target)
             deed.prepare()
             identity = self._program.identity
-            if identity is not None:
+            if identity is not None and not deed.hook.own:
                 os.fchown(writer, identity.uid, identity.gid)  # or it could not open /dev/stderr
                 os.setgroups(identity.groups)
                 os.setgid(identity.gid)
@@ -143,29 +146,31 @@ class Runner:
             return False
         *lines, run.begun = (run.begun + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            self._say(run.name, line)
+            self._say(run, line)
         while len(run.begun) > _LINE:
             end = _LINE
             while end > _LINE - 3 and run.begun[end] & 0xC0 == 0x80:  # not within a character (UTF-8)
                 end -= 1
-            self._say(run.name, run.begun[:end])
+            self._say(run, run.begun[:end])
             run.begun = run.begun[end:]
         return True
 
-    def _say(self, name: str, line: bytes) -> None:
+    def _say(self, run: _Run, line: bytes) -> None:
         data = one_line(line.decode("utf-8", "replace").expandtabs()).encode()
         most = _LINE // 2 if self._log.json else _LINE
         while data:
             text = data[:most].decode("utf-8", "ignore")
-            self._log.say(OUTPUT, "output", f"{name}: {text}", {"hook": name})
+            self._log.say(OUTPUT, "output", f"{run.name}: {text}", {"hook": run.name})
+            run.lines.append(text)
             data = data[len(text.encode()) :]
+        del run.lines[:-_KEPT]
 
     def _say_begun(self, run: _Run) -> None:
-        self._say(run.name, run.begun)
+        self._say(run, run.begun)
         run.begun = b""
 
-    def over(self, pid: int) -> None:
-        """A hook has ended: what it wrote is said first. What it left behind may go on writing."""
+    def over(self, pid: int) -> list[str]:
+        """A hook has ended: what it wrote is said first. What it left behind may go on writing. Returns its last lines."""
         run = self._runs.pop(pid, None)
         until = time.monotonic() + _LAST_WORDS
         while run is not None and run.pipe >= 0 and self._read(run) and time.monotonic() < until:
@@ -173,6 +178,7 @@ class Runner:
         if run is not None:
             self._say_begun(run)
             self._heard = [other for other in self._heard if other.pipe >= 0]
+        return [] if run is None else run.lines
 
     def close(self, until: float) -> None:
         """smentry leaves: what was written is said, a line that was begun too, as far as that goes until `until`."""

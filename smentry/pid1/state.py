@@ -1,4 +1,4 @@
-"""What the lifecycle goes by: the plan of a run, and the state it is in. It decides nothing.
+"""What the lifecycle goes by: the plan of a run, and the state it is in. It decides nothing but the exit code.
 
 All times are seconds on one monotonic clock.
 """
@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from smentry.pid1.companions import Companion, Standing
     from smentry.pid1.hooks import Hook
 
 STARTING, RUNNING, STOPPING, TERMINATING = "starting", "running", "stopping", "terminating"
@@ -39,12 +40,13 @@ class Plan:
     `after` what is set aside for the hooks before and after the program's own time, so that `grace` is the program's; `linger`
     what is given to processes that asked for nothing, `max_runtime` (None: no limit) when a stop is requested without a signal;
     all in seconds. `rewrites` maps a signal to the one to pass on, or to 0. `inherited` is the mask of signals blocked before
-    anything was started. `hooks` maps an event to its hooks, in their order.
+    anything was started. `hooks` maps an event to its hooks, in their order. `companions` run beside the program, started in
+    their order.
     """
 
     __slots__ = (
-        "after", "grace", "hooks", "inherited", "linger", "max_runtime", "reserve", "rewrites", "scope", "stop_signals",
-        "stop_timeout", "stopping", "success", "wait_all",
+        "after", "companions", "grace", "hooks", "inherited", "linger", "max_runtime", "reserve", "rewrites", "scope",
+        "stop_signals", "stop_timeout", "stopping", "success", "wait_all",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +57,7 @@ class Plan:
         stopping: float = 0.0,
         after: float = 0.0,
         hooks: Sequence[Hook] = (),
+        companions: Sequence[Companion] = (),
         linger: float = 10.0,
         scope: str = AUTO,
         stop_signals: frozenset[int] = frozenset((signals.TERM, signals.INT, signals.QUIT)),
@@ -72,6 +75,7 @@ class Plan:
         self.hooks: dict[str, tuple[Hook, ...]] = {}
         for hook in hooks:
             self.hooks[hook.event] = (*self.hooks.get(hook.event, ()), hook)
+        self.companions = tuple(companions)
         self.linger = linger
         self.scope = scope
         self.stop_signals = stop_signals
@@ -111,9 +115,10 @@ class State:
     """Where things are. `step` never changes the one it is given."""
 
     __slots__ = (
-        "asked", "began", "end_at", "failed", "finished_at", "give_up_at", "gone_at", "group", "group_told", "interrupts",
-        "left", "life", "limit", "linger_at", "look_at", "main", "main_started", "main_status", "max_at", "most_at",
-        "phase", "reason", "request", "requested", "sigkill_at", "signal", "stopped", "told",
+        "again_at", "asked", "began", "companions", "end_at", "ended", "failed", "finished_at", "give_up_at", "gone_at",
+        "group", "group_told", "interrupts", "left", "life", "limit", "linger_at", "look_at", "main", "main_started",
+        "main_status", "max_at", "most_at", "phase", "reason", "request", "requested", "sigkill_at", "signal", "stopped",
+        "told",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -122,6 +127,8 @@ class State:
         self.main_started = 0  # its start, for its identity
         self.main_status: int | None = None  # its wait status, once it has gone (waitpid(2))
         self.failed: int | None = None  # the exit code where it could not be started
+        self.companions: tuple[Standing, ...] = ()  # of each of the plan, once they are started
+        self.ended = 0  # the exit code of a companion whose end requested the stop
         self.left = False  # whether smentry had children when it last reaped
         self.reason = ""  # what requested the stop; empty while nothing did
         self.stopped = False  # the stop came while the program ran, or before
@@ -139,6 +146,7 @@ class State:
         self.finished_at: float | None = None  # since when nothing is left of the program that could be waited for
         # Deadlines. `wake` is the only reader that matters: until when may the loop sleep?
         self.max_at = NEVER  # request a stop
+        self.again_at = NEVER  # start a companion again
         self.look_at = NEVER  # look at the processes again, or kill them again
         self.linger_at = NEVER  # tell those who asked for nothing (rule 4)
         self.most_at = NEVER  # tell everybody (rule 6)
@@ -159,6 +167,25 @@ class State:
     def wake(self) -> float:
         """Until when the loop may sleep; NEVER while there is nothing to wait for but the kernel."""
         return min(
-            self.max_at, self.look_at, self.linger_at, self.most_at, self.end_at, self.give_up_at,
+            self.max_at, self.again_at, self.look_at, self.linger_at, self.most_at, self.end_at, self.give_up_at,
             self.life.until, self.request.until,
         )  # fmt: skip
+
+
+def exit_code(plan: Plan, state: State) -> int:
+    """The exit code: the program's own, 128+N if it died of signal N, 0 where `success` says so; in the place of 0 that of
+    the companion whose end requested the stop.
+
+    A main process that could not even be killed counts as killed.
+    """
+    if state.failed is not None:
+        return state.failed
+    status = signals.KILL if state.main_status is None else state.main_status
+    code = code_of(status)
+    return state.ended if code in plan.success or code == 0 else code
+
+
+def code_of(status: int) -> int:
+    """The exit code that a wait status stands for, 128+N where it died of signal N."""
+    # The encoding of waitpid(2): the low 7 bits are the signal, the next byte is the exit code.
+    return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF

@@ -31,16 +31,19 @@ from smentry.pid1.events import (
     TellHook,
     Time,
 )
-from smentry.pid1.state import FINISHING, HOOKS_END, KILL, KILLING, NEVER, RECORDED, State
+from smentry.pid1.state import FINISHING, HOOKS_END, NEVER, RECORDED, State, exit_code
 from smentry.pid1.terminal import Terminal
 from smentry.pid1.timeline import Timeline
+from smentry.pid1.witness import Witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from signal import struct_siginfo
+    from typing import Any
 
     from smentry.pid1.events import Event
+    from smentry.pid1.report import Report
     from smentry.pid1.runner import Runner
     from smentry.pid1.state import Plan
     from smentry.pid1.stderr import Log
@@ -55,23 +58,25 @@ def supervise(
     parent_death: int | None = None,
     warn_on_reap: bool = False,
     timeline: str | None = None,
-) -> tuple[int, str]:
-    """Run `program` until it and everything it started has ended; return smentry's exit code, and why the program
-    could not be started, empty where it could.
+    evidence: bool = False,
+    tap: bool = False,
+) -> Report:
+    """Run `program` until it and everything it started has ended; return what was seen of that, smentry's exit code in it.
 
     Every signal must be blocked already; `mask` is what was blocked before, and what the program gets. `parent_death`
-    is the signal to be sent when the parent dies. `timeline` is the file that the record of the run is added to.
+    is the signal to be sent when the parent dies. `timeline` is the file that the record of the run is added to. With
+    `evidence` the kernel is asked what it counted, with `tap` the program's stderr is listened to: for the report alone.
     Never raises: a defect of smentry's own ends in a stop and code 1.
     """
     supervisor = Supervisor(
         program, plan, log, mask, Timeline(log, plan, program.label, warn_on_reap=warn_on_reap, path=timeline)
     )
     try:
-        supervisor.prepare(parent_death)
+        supervisor.prepare(parent_death, evidence=evidence, tap=tap)
         code = supervisor.run()
     except BaseException as defect:  # PID 1 must not die with its children unsaved, whatever this was
         code = supervisor.last_resort(defect)
-    return code, supervisor.refusal
+    return supervisor.report(code)
 
 
 _AT_ONCE = 1000
@@ -95,18 +100,34 @@ class Supervisor:
         self._refused: set[int] = set()  # whom smentry may not signal
         self._timer = NEVER  # until when the timer runs
         self._runner: Runner | None = None  # where there are hooks
+        self._step: Callable[..., tuple[State, list[Any]]] = lifecycle.step
+        self._acts: Mapping[type, Callable[..., Any]] = _ACTS
         self._straight: dict[int, tuple[int, float]] = {}  # signal → the process it went to, and until when that holds
         self._code: int | None = None
-        self.refusal = ""
+        self._witness = Witness(plan, log, program.label)
 
-    def prepare(self, parent_death: int | None) -> None:
+    def prepare(self, parent_death: int | None, *, evidence: bool, tap: bool) -> None:
         """Make sure that every child, orphan and signal comes here."""
         parent = os.getppid()
         self._ignored_children = signals.take_children()
+        self._witness.come(evidence=evidence, tap=tap)
         if self._plan.hooks:
             from smentry.pid1.runner import Runner
 
             self._runner = Runner(self._log, self._program, self._mask, ignore_children=self._ignored_children)
+        if self._plan.companions:
+            from smentry.pid1 import turns
+            from smentry.pid1.crew import Crew
+
+            crew = Crew(
+                self._program,
+                self._timeline,
+                self._mask,
+                ignore_children=self._ignored_children,
+                unwanted=self._unwanted,
+                witness=self._witness,
+            )
+            self._step, self._acts = turns.step, {**_ACTS, **crew.acts()}
         if self._pid != 1:
             try:
                 linux.become_subreaper()
@@ -135,6 +156,7 @@ class Supervisor:
                     self._handle(Time())
         if self._runner is not None:
             self._runner.close(min(time.monotonic() + 0.25, self._state.sigkill_at - self._plan.reserve * HOOKS_END))
+        self._witness.drain(self._state)
         self._timeline.left(self._code, time.monotonic(), alone=not sweep.any_left())
         self._terminal.take_back(self._state.group)
         self._timeline.save(min(time.monotonic() + 1.0, self._state.sigkill_at - self._plan.reserve * RECORDED))
@@ -184,12 +206,12 @@ class Supervisor:
 
     def _handle(self, event: Event) -> None:
         """Decide what follows from an event, and do it, and what follows from that."""
-        self._state, effects = lifecycle.step(self._plan, self._state, event, time.monotonic())
+        self._state, effects = self._step(self._plan, self._state, event, time.monotonic())
         while effects:
-            answer = _ACTS[type(effects[0])](self, effects[0])
+            answer = self._acts[type(effects[0])](self, effects[0])
             del effects[0]
             if answer is not None:
-                self._state, more = lifecycle.step(self._plan, self._state, answer, time.monotonic())
+                self._state, more = self._step(self._plan, self._state, answer, time.monotonic())
                 effects = more + effects
 
     def _reap(self) -> None:
@@ -212,6 +234,7 @@ class Supervisor:
             os.kill(self._pid, signals.CHLD)  # the rest in the next turn: deadlines come first
         if ended or not left:
             self._straight.clear()
+            self._witness.reaped(ended, self._state)
             self._timeline.reaped(ended, time.monotonic())
             self._handle(Reaped(ended, left=left))
 
@@ -219,19 +242,28 @@ class Supervisor:
 
     def _start(self, effect: Start) -> Event:
         try:
+            if self._program.settle is not None:
+                self._program = self._program.settle()
             pid = process.start(
                 self._program,
                 mask=self._mask,
                 ignore_children=self._ignored_children,
                 terminal=self._terminal.ours,
-                unwanted=lambda: min(_signal.sigpending() & self._plan.stop_signals, default=0),
+                unwanted=self._unwanted,
+                streams=self._witness.streams(),
             )
         except process.StartError as error:
-            self.refusal = str(error)
-            self._log.error("start", self.refusal, code=error.code)
+            self._witness.report.refusal = str(error)
+            self._log.error("start", str(error), code=error.code)
             return StartFailed(error.code)
+        self._witness.started(self._program.label, pid, time.monotonic())
         self._timeline.started(pid, time.monotonic())
         return Started(pid, linux.started(pid))
+
+    def _unwanted(self) -> int:
+        """The signal that makes it needless to start something, or 0."""
+        overdue = time.monotonic() >= self._state.max_at
+        return min(_signal.sigpending() & self._plan.stop_signals, default=signals.TERM if overdue else 0)
 
     def _look(self, effect: Look) -> Event:
         main = self._state.main
@@ -274,7 +306,7 @@ class Supervisor:
     def _kill_off(self, effect: Kill) -> None:
         if effect.everything:
             self._kill_all()
-            self._timeline.killed_all(effect.why, time.monotonic())
+            self._witness.killed(effect.why, self._timeline.killed_all(effect.why, time.monotonic()), self._state)
         else:
             for target in effect.processes:
                 self._kill(target.pid, signals.KILL)
@@ -307,7 +339,7 @@ class Supervisor:
             effect.hook,
             reason=state.reason or (effect.hook.event if effect.hook.event.startswith("SIG") else ""),
             main=state.main,
-            code=lifecycle.exit_code(self._plan, state) if known else None,
+            code=exit_code(self._plan, state) if known else None,
             seconds=effect.seconds,
             stop_at=clock + state.sigkill_at - now if state.reason else None,
         )
@@ -328,10 +360,9 @@ class Supervisor:
 
     def _hook_over(self, effect: HookOver) -> None:
         assert self._runner is not None
-        self._runner.over(effect.pid)
+        lines = self._runner.over(effect.pid)
         text = self._timeline.hook_over(effect, time.monotonic())
-        if effect.failed and effect.hook.required and not self._state.reason:
-            self.refusal = self.refusal or f"{text}; the program was not started"
+        self._witness.hook_over(effect, text, lines, self._state)
 
     def _skip_hook(self, effect: SkipHook) -> None:
         self._timeline.hook_skipped(effect.hook, effect.why, time.monotonic())
@@ -368,7 +399,6 @@ class Supervisor:
         It leans on nothing that may be what is broken: no lifecycle, no timeline.
         """
         state, now = self._state, time.monotonic()
-        deadline = min(now + self._plan.grace, state.end_at) if state.phase not in (KILLING, FINISHING) else now
         try:
             trace = defect.__traceback__  # by hand: to load `traceback` takes longer than there may be left
             while trace and trace.tb_next:
@@ -376,33 +406,18 @@ class Supervisor:
             code = trace.tb_frame.f_code if trace else None
             where = f" in {code.co_name}, {code.co_filename}:{trace.tb_lineno}" if trace and code else ""
             text = f"{type(defect).__name__}: {defect}{where}"
+            self._witness.report.defect = text
             self._log.error("defect", f"smentry has a defect: {text}; stopping the program, without hooks")
         except BaseException:
             self._log.verbosity = -1
-        self._quietly(self._tell_all)
-        while time.monotonic() < deadline and sweep.any_left():
-            time.sleep(0.02)
-        now = time.monotonic()
-        deadline = min(now + self._plan.reserve * KILL, max(now + self._plan.reserve / 10, state.give_up_at))
-        while time.monotonic() < deadline and sweep.any_left():
-            self._quietly(self._kill_all)
-            time.sleep(0.02)
-        self._quietly(lambda: self._terminal.take_back(state.group))
+        sweep.end(self._plan, state, self._kill, now)
+        sweep.quietly(lambda: self._terminal.take_back(state.group))
+        sweep.quietly(lambda: self._witness.drain(state))
         return 1
 
-    def _tell_all(self) -> None:
-        told = {pid for pid, _ in self._state.told}
-        for pid in sweep.below():
-            if pid not in told:
-                self._kill(pid, self._state.signal)
-            self._kill(pid, signals.CONT)
-
-    @staticmethod
-    def _quietly(act: Callable[[], None]) -> None:
-        try:
-            act()
-        except BaseException:
-            pass  # the next step of the last resort does not need it
+    def report(self, code: int) -> Report:
+        """What was seen of the run, which is over."""
+        return self._witness.leave(code, self._state)
 
 
 _ACTS: dict[type, Callable[..., Event | None]] = {

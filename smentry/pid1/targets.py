@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection, Container
 
     from smentry.pid1.linux import Process
 
@@ -98,7 +98,7 @@ def reach(
     return found
 
 
-def without(processes: dict[int, Process], roots: set[int]) -> dict[int, Process]:
+def without(processes: dict[int, Process], roots: Collection[int]) -> dict[int, Process]:
     """The picture without these processes and everything below them."""
     children: dict[int, list[int]] = {}
     for process in processes.values():

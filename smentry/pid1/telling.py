@@ -47,8 +47,8 @@ def forward(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]
     return [Forward(found.asked or [main], number, again=again)]
 
 
-def looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
-    """Tell whoever is to be told now."""
+def looked(plan: Plan, state: State, event: Looked, now: float, scope: str = "") -> list[Effect]:
+    """Tell whoever is to be told now; by the plan's scope, where none is given."""
     if event.forward:
         return forward(plan, state, event, now)
     event = _without_hooks(state, event)
@@ -62,14 +62,15 @@ def looked(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
         return _tell(state, last, "nearly all of the time is used", now)
     if not state.main:
         return _after_main(plan, state, event, now)
-    if plan.scope == AUTO:
+    scope = scope or plan.scope
+    if scope == AUTO:
         return _auto(plan, state, event, now)
     stopped = _stopped(process for process in event.processes.values() if process.identity in state.told)
     if state.told or state.main not in event.processes:
         return stopped
-    if plan.scope == ALL:
+    if scope == ALL:
         return _tell(state, _untold(state, event), "the scope is all", now)
-    if plan.scope == GROUP:
+    if scope == GROUP:
         return _tell(state, _members(state, event), "the scope is group", now, group=True)
     return [*_tell(state, [event.processes[state.main]], "the scope is main", now), Look(deep=True)]
 
@@ -123,20 +124,22 @@ def _after_main(plan: Plan, state: State, event: Looked, now: float) -> list[Eff
     since = max(state.gone_at or now, state.began or now)
     left = [process for process in _free(plan, state, event) if process.born <= since]
     effects = _tell(state, left, "the main process has gone", now)
-    told = [process for process in event.processes.values() if process.identity in state.told]
-    effects += _stopped(told)
-    overdue = []
-    for process in told:
-        until = max(since, state.told[process.identity]) + plan.linger
-        if process.identity in state.asked:
+    effects += _stopped(process for process in event.processes.values() if process.identity in state.told)
+    return effects + overdue(plan, state, event, since, now)
+
+
+def overdue(plan: Plan, state: State, event: Looked, since: float, now: float) -> list[Effect]:
+    """Kill those told who did not ask and have had `linger`, which they have from `since` on at the earliest."""
+    victims = []
+    for process in event.processes.values():
+        if process.identity not in state.told or process.identity in state.asked:
             continue
+        until = max(since, state.told[process.identity]) + plan.linger
         if now >= until:
-            overdue.append(process)
+            victims.append(process)
         else:
             state.look_at = min(state.look_at, until)
-    if overdue:
-        effects.append(Kill(overdue, f"told {plan.linger:g} s ago, and has no handler", everything=False))
-    return effects
+    return [Kill(victims, f"told {plan.linger:g} s ago, and has no handler", everything=False)] if victims else []
 
 
 def _without_hooks(state: State, event: Looked) -> Looked:

@@ -6,10 +6,6 @@ what such a file holds.
 
 from __future__ import annotations
 
-import os
-import select
-import time
-
 from smentry.pid1 import signals
 
 TYPE_CHECKING = False
@@ -17,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from smentry.pid1.companions import Companion, CompanionOver
     from smentry.pid1.events import HookOver
     from smentry.pid1.hooks import Hook
     from smentry.pid1.linux import Process
+    from smentry.pid1.recording import Recording
     from smentry.pid1.state import Plan
     from smentry.pid1.stderr import Log
 
@@ -35,10 +33,13 @@ class Timeline:
     def __init__(self, log: Log, plan: Plan, label: str, *, warn_on_reap: bool, path: str | None = None) -> None:
         self._log = log
         self._plan = plan
-        self._path = path
-        self._records: list[tuple[float, str, dict[str, Any]]] = []
-        self._recorded: set[int] = set()  # pids that are in the records already
+        self._recording: Recording | None = None
+        if path is not None:
+            from smentry.pid1.recording import Recording
+
+            self._recording = Recording(path, plan, label)
         self._hooks: set[int] = set()  # pids of hooks that run
+        self._companions: set[int] = set()  # pids of companions that run
         self._hooks_run = 0
         self._hooks_failed = 0
         self._label = label
@@ -60,8 +61,9 @@ class Timeline:
         self._main = pid
         self._started = now
         self._names[pid] = self._label
-        self._recorded.add(pid)
         self._record(now, "started", pid=pid, name=self._label)
+        if self._recording is not None:
+            self._recording.know(pid)
         plan = self._plan
         text = f"{self._label} is pid {pid}; a stop leaves it {plan.grace:g} s of {plan.stop_timeout:g} s"
         if plan.stopping or plan.after:
@@ -85,7 +87,8 @@ class Timeline:
         self._record(now, "stop", reason=reason)
         limit = self._plan.stop_timeout
         ran = now - (self._started or now)
-        when = f"came after {_seconds(ran)}" if self._started else "came before the program was started"
+        came = "" if reason.endswith(" ended") else "came "  # a companion, turns
+        when = f"{came}after {_seconds(ran)}" if self._started else f"{came}before the program was started"
         self._log.info(
             "stop",
             f"{reason} {when}: stopping, done within {limit:g} s",
@@ -102,12 +105,14 @@ class Timeline:
         alive = {process.pid for process in processes}
         for process in processes:
             self._names.setdefault(process.pid, process.name)
-        self._record_new(processes, now)
+        if self._recording is not None:
+            self._recording.saw(processes, now)
         # Who was missing at the last look already, and was not reaped here since, was reaped by its parent.
         missing = {pid for pid in self._told if pid not in alive and pid not in self._ended and pid != self._main}
         gone = sorted(missing & self._missing)
         self._missing = missing
-        self._record_gone(alive, now)
+        if self._recording is not None:
+            self._recording.missed(alive, self._main, now)
         self._ended.update(gone)
         if gone:
             self._say(
@@ -118,7 +123,8 @@ class Timeline:
         """These were told the stop."""
         pids = self._know(processes)
         self._told.update(pids)
-        self._record_new(processes, now)
+        if self._recording is not None:
+            self._recording.saw(processes, now)
         self._record(now, "told", pids=pids, signal=signals.name(signal), why=why)
         text = f"told {self._list(pids)} {signals.name(signal)}{self._offset(now)}: {why}"
         self._say("told", text, now, pids=pids[:_LISTED], signal=signals.name(signal), why=why)
@@ -126,8 +132,8 @@ class Timeline:
     def forwarded(self, processes: list[Process], signal: int, now: float) -> None:
         """A signal that is no stop was passed on."""
         pids = [process.pid for process in processes]
-        if self._since is not None:  # before that, a program may have a million of them
-            self._record_new(processes, now)
+        if self._recording is not None and self._since is not None:  # before that, a program may have a million of them
+            self._recording.saw(processes, now)
             self._record(now, "forwarded", pids=pids, signal=signals.name(signal))
         names = ", ".join(map(repr, processes[:_NAMED])) or "nobody"
         text = f"passed {signals.name(signal)} on to {names}"
@@ -150,10 +156,12 @@ class Timeline:
         """These were sent SIGKILL."""
         self._say_killed(self._know(processes), why, now)
 
-    def killed_all(self, why: str, now: float) -> None:
-        """Everything was sent SIGKILL: those who were seen and have not ended, and perhaps others."""
+    def killed_all(self, why: str, now: float) -> list[str]:
+        """Everything was sent SIGKILL: those who were seen and have not ended, and perhaps others. Returns their names."""
         self._all_killed = True
-        self._say_killed([pid for pid in self._names if pid not in self._ended], why, now)
+        pids = [pid for pid in self._names if pid not in self._ended]
+        self._say_killed(pids, why, now)
+        return [f"{self._names[pid]} ({pid})" for pid in pids[:_LISTED]]
 
     def _say_killed(self, pids: list[int], why: str, now: float) -> None:
         pids = [pid for pid in pids if pid not in self._killed]
@@ -166,8 +174,10 @@ class Timeline:
 
     def reaped(self, ended: list[tuple[int, int]], now: float) -> None:
         """These children have ended, with these wait statuses."""
-        if self._path is not None and (self._since is not None or any(pid == self._main for pid, _ in ended)):
-            self._recorded.difference_update(pid for pid, _ in ended)
+        if self._companions:
+            ended = [end for end in ended if not self._was_companion(end[0])]
+        if self._recording is not None and (self._since is not None or any(pid == self._main for pid, _ in ended)):
+            self._recording.forget(pid for pid, _ in ended)
             for how in {status for _, status in ended}:
                 pids = [pid for pid, status in ended if status == how and pid not in self._hooks]
                 if pids:
@@ -199,6 +209,58 @@ class Timeline:
         if self._since is not None and self._stopping:
             text = f"{self._label} ({self._main}) {_how(status)}{self._offset(now)}"
         self._log.info("ended", text, pid=self._main, status=status, ran=round(ran, 3))
+
+    def _was_companion(self, pid: int) -> bool:
+        """Whether this was a companion, of whose end `companion_over` tells."""
+        if pid not in self._companions:
+            return False
+        self._companions.discard(pid)
+        if self._recording is not None:
+            self._recording.forget((pid,))
+        if self._since is None:
+            del self._names[pid]
+        else:
+            self._ended.add(pid)
+        return True
+
+    def companion_started(self, companion: Companion, pid: int, now: float) -> None:
+        """A companion runs."""
+        self._companions.add(pid)
+        self._names[pid] = companion.name
+        self._ended.discard(pid)  # of another that had this number
+        self._record(now, "companion", pid=pid, name=companion.name)
+        if self._recording is not None:
+            self._recording.know(pid)
+        self._say("companion", f"{companion!r} is pid {pid}", now, pid=pid, companion=companion.name)
+
+    def companion_over(self, over: CompanionOver, now: float) -> str:
+        """A companion has ended, or could not be started. Returns how, in words."""
+        companion = over.companion
+        if over.status is None:
+            text = f"{companion!r} cannot be started: {over.why}"
+        else:
+            text = f"{companion!r} ({over.pid}) {_how(over.status)}"
+            text += f" after {_seconds(over.ran)}" if self._since is None else self._offset(now)
+        happened = text
+        say = self._log.info if over.status == 0 or self._since is not None else self._log.warning
+        if over.again is not None:
+            text += f"; started again in {over.again:g} s ({over.failures} of {companion.restarts})"
+        elif over.failures and self._since is None:
+            text += (
+                f"; {_count(over.failures, 'restart', 'restarts')} in a row did not help, and it is not started again"
+            )
+        if over.fatal:
+            text += "; the job ends, for it is required"
+            say = self._log.error
+        facts = {"companion": companion.name, "pid": over.pid, "status": over.status, "again": over.again}
+        self._record(now, "companion-ended", name=companion.name, pid=over.pid, status=over.status, again=over.again)
+        say("companion-ended", text, **facts, fatal=over.fatal)
+        return happened
+
+    def companion_not_again(self, companion: Companion, now: float) -> None:
+        """A companion that was to be started again will not be."""
+        text = f"{companion!r} is not started again: everything ends"
+        self._say("companion-over", text, now, companion=companion.name)
 
     def hook_started(self, hook: Hook, pid: int, seconds: float, now: float) -> None:
         """A hook runs, and has so long."""
@@ -272,82 +334,16 @@ class Timeline:
     # The file.
 
     def _record(self, now: float, event: str, **facts: Any) -> None:
-        if self._path is not None:
-            self._records.append((now, event, facts))
-
-    def _record_new(self, processes: Iterable[Process], now: float) -> None:
-        if self._path is None:
-            return
-        new = [process for process in processes if process.pid not in self._recorded]
-        self._recorded.update(process.pid for process in new)
-        if new:
-            seen = [{"pid": process.pid, "name": process.name, "born": process.born} for process in new]
-            self._record(now, "seen", processes=seen)
-
-    def _record_gone(self, alive: set[int], now: float) -> None:
-        """Who was recorded and is not there any more, and not reaped here: its parent did that."""
-        gone = sorted(self._recorded - alive - {self._main}) if self._path is not None else ()
-        self._recorded.difference_update(gone)
-        if gone:
-            self._record(now, "ended", pids=gone)
+        if self._recording is not None:
+            self._recording.add(now, event, **facts)
 
     def save(self, until: float) -> None:
-        """Add the record to its file, where one is wanted, and wait for that until `until` at the longest.
-
-        A file system may be full, or never answer: a child writes, and is left behind where it does not come to an end.
-        """
-        if self._path is None or not self._records:
+        """Add the record to its file, where one is wanted, and wait for that until `until` at the longest."""
+        if self._recording is None:
             return
-        try:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            pid = os.fork()
-        except OSError as error:
-            self._log.warning("timeline", f"cannot write {self._path}: {error.strerror}", path=self._path)
-            return
-        if pid == 0:
-            try:
-                self._write()
-            except OSError as error:
-                os.write(writer, (error.strerror or str(error)).encode())
-            except BaseException as error:
-                os.write(writer, repr(error).encode())
-            finally:
-                os._exit(0)
-        os.close(writer)
-        poll = select.poll()
-        poll.register(reader, select.POLLIN)
-        why = "the file system has not answered"
-        if poll.poll(max(0.0, until - time.monotonic()) * 1000):
-            why = os.read(reader, 4096).decode("utf-8", "replace")
-            os.waitpid(pid, 0)
-        else:
-            os.kill(pid, signals.KILL)
-            poll.poll(100)  # until its end of the pipe is closed
-            os.waitpid(pid, os.WNOHANG)
+        path, why = self._recording.path, self._recording.save(until, self._since)
         if why:
-            text = f"cannot write the timeline to {self._path}: {why}"
-            self._log.warning("timeline", text, path=self._path)
-
-    def _write(self) -> None:
-        import json
-
-        now = time.monotonic()
-        origin = self._records[-1][0] if self._since is None else self._since
-        plan = self._plan
-        run = {
-            "version": 1, "time": time.time() - (now - origin), "program": self._label, "stop_timeout": plan.stop_timeout,
-            "stopping": plan.stopping, "grace": plan.grace, "after": plan.after, "reserve": plan.reserve, "linger": plan.linger,
-        }  # fmt: skip
-        lines = [{"t": round(self._records[0][0] - origin, 6), "event": "run", **run}]
-        for when, event, facts in self._records:
-            for process in facts.get("processes", ()):
-                process["since"] = round(process.pop("born") - origin, 3)
-            lines.append({"t": round(when - origin, 6), "event": event, **facts})
-        data = "".join(json.dumps(line) + "\n" for line in lines).encode()
-        descriptor = os.open(self._path or "", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
+            self._log.warning("timeline", f"cannot write the timeline to {path}: {why}", path=path)
 
     def _know(self, processes: list[Process]) -> list[int]:
         for process in processes:

@@ -49,6 +49,22 @@ def test_who_was_told_before_it_was_seen_gets_its_name_and_birth() -> None:
     assert (process.name, process.born, len(process.marks)) == ("python", -30.0, 1)
 
 
+def test_a_companion_is_a_process_each_time_it_is_started() -> None:
+    def companion(t: float, pid: int) -> dict[str, Any]:
+        return {"t": t, "event": "companion", "pid": pid, "name": "nginx"}
+
+    end = {"event": "companion-ended", "name": "nginx", "again": None}
+    run = read(
+        RUN, companion(-40, 8), {**end, "t": -3, "pid": 8, "status": 256, "again": 1}, {**end, "t": -2, "pid": 0, "status": None},
+        companion(-1, 9), STOP, {"t": 0.2, "event": "told", "pids": [9], "signal": "SIGQUIT", "why": ""},
+        {**end, "t": 1, "pid": 9, "status": 0}, EXIT,
+    )  # fmt: skip
+    first, second = run.processes
+    assert (first.name, first.born, first.ended, first.how) == ("nginx", -40, -3, "exit 1")
+    assert (second.name, second.born, second.ended, second.how) == ("nginx", -1, 1, "exit 0")
+    assert [mark.text for mark in second.marks] == ["told SIGQUIT"]
+
+
 def test_a_hook_is_no_process_of_the_program() -> None:
     hook = {"t": 0.1, "event": "hook", "pid": 31, "name": "copy", "on": "stopped", "seconds": None}
     end = {

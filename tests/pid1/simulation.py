@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 from typing import Callable
 
-from smentry.pid1 import events, lanes, lifecycle, signals, state
+from smentry.pid1 import companions, events, lanes, lifecycle, signals, state, turns
+from smentry.pid1.companions import Companion
 from smentry.pid1.hooks import EXIT, FAILED, START, STOPPED, STOPPING, SUCCEEDED, Hook
 from smentry.pid1.linux import Process
 
@@ -40,7 +41,7 @@ class Actor:
         self.saves = draw(0, 40) / 4  # seconds from the signal to the end
         self.gives_up = draw(0, 3) == 0  # its handler's first act is to ignore the signal
         self.stubborn = draw(0, 5) == 0  # has a handler, and goes on all the same
-        self.code = draw(0, 255)
+        self.code = draw(0, 255) if draw(0, 2) else 0
         self.immortal = draw(0, 60) == 0  # in uninterruptible sleep
         self.stopped = draw(0, 9) == 0
         self.forks_when_told = draw(0, 6) == 0
@@ -54,6 +55,7 @@ class Actor:
         self.depth = depth
         self.hook: Hook | None = None
         self.of_hook = parent != SELF and world.actors[parent].of_hook
+        self.companion: int | None = None  # its number
 
     def mask(self, wanted: bool) -> int:
         return sum(1 << (number - 1) for number in (*STOPS, 10)) if wanted else 0
@@ -190,6 +192,12 @@ class World:
     def alive(self) -> list[Actor]:
         return [actor for actor in self.actors.values() if actor.alive]
 
+    def companion_of(self, actor: Actor) -> int | None:
+        """The number of the companion that this is, or that it is below of."""
+        while actor.parent != SELF:
+            actor = self.actors[actor.parent]
+        return actor.companion
+
 
 class Run:
     """One whole life of smentry in such a world."""
@@ -207,6 +215,7 @@ class Run:
             stopping=total[STOPPING],
             after=max(total[STOPPED], total[SUCCEEDED], total[FAILED]) + total[EXIT],
             hooks=hooks,
+            companions=self.some_companions(),
             linger=(0.2, 2.0, 10.0)[draw(0, 2)],
             scope=(state.AUTO, state.AUTO, state.MAIN, state.GROUP, state.ALL)[draw(0, 4)],
             success=frozenset({143} if draw(0, 3) == 0 else ()),
@@ -216,6 +225,9 @@ class Run:
         )
         self.lag = (0.0, self.plan.reserve / 100)[draw(0, 1)]  # what a turn of the loop takes
         self.state = state.State()
+        self.step: Callable[..., tuple[state.State, list[companions.Effect]]] = (
+            turns.step if self.plan.companions else lifecycle.step
+        )
         self.code: int | None = None
         self.main: Actor | None = None
         self.main_ended_by_itself = False
@@ -229,6 +241,12 @@ class Run:
         self.hooks_skipped: list[tuple[float, Hook]] = []
         self.requested: dict[str, float] = {}  # signal → when it last came while there were hooks for it
         self.start_code: int | None = None  # of a job that failed before its program was started
+        # What becomes of companions: of each, when it was started, and what was said of its ends.
+        self.companions_started: list[tuple[float, int]] = []
+        self.companions_over: list[tuple[float, companions.CompanionOver]] = []
+        self.companions_told: set[int] = set()
+        self.nearly_over = False  # rule 6 has come: no more turns
+        self.missed: companions.CompanionOver | None = None  # whose end requested the stop
 
     def some_hooks(self, stop_timeout: float) -> list[Hook]:
         """Hooks at random events, which leave the program its time."""
@@ -241,6 +259,19 @@ class Run:
             required = event == START and self.draw(0, 1) == 1
             hooks.append(Hook(event, str(number), timeout=timeout, required=required))
         return hooks
+
+    def some_companions(self) -> list[Companion]:
+        """Companions of every kind; mostly none."""
+        return [
+            Companion(
+                str(number),
+                ["companion"],
+                stop_signal=(signals.TERM, signals.QUIT, signals.INT)[self.draw(0, 2)],
+                required=self.draw(0, 1) == 1,
+                restarts=(0, 1, 5)[self.draw(0, 2)],
+            )
+            for number in range(max(0, self.draw(0, 6) - 3))
+        ]
 
     def live(self, limit: int = 5000) -> Run:
         """Run to the end; more than `limit` turns are a hang."""
@@ -290,13 +321,15 @@ class Run:
         if zombies or not left:
             self.handle(events.Reaped([(actor.pid, actor.status) for actor in zombies], left=left))
 
-    def handle(self, event: events.Event) -> None:
+    def handle(self, event: companions.Event) -> None:
         if self.code is not None:
             return
         before = self.state.copy()
         untouched = [getattr(before, name) for name in state.State.__slots__]
         had = self.state
-        self.state, effects = lifecycle.step(self.plan, self.state, event, self.world.now)
+        if isinstance(event, events.Looked) and event.complete and had.phase == state.TERMINATING:
+            self.nearly_over = self.nearly_over or self.world.now >= had.most_at
+        self.state, effects = self.step(self.plan, self.state, event, self.world.now)
         assert [getattr(had, name) for name in state.State.__slots__] == untouched, "step changed its argument"
         for effect in effects:
             self.act(effect)
@@ -334,10 +367,40 @@ class Run:
             child.of_hook = True
         self.handle(events.HookStarted(effect.lane, actor.pid))
 
-    def act(self, effect: events.Effect) -> None:
+    def start_companion(self, effect: companions.StartCompanion) -> None:
+        """A companion is a process like the program, in front of it."""
+        world = self.world
+        assert self.state.phase in (state.STARTING, state.RUNNING), "started when everything is to end"
+        assert not any(actor.companion == effect.index for actor in world.alive()), "it runs already"
+        self.companions_started.append((world.now, effect.index))
+        if self.draw(0, 9) == 0:
+            self.handle(companions.CompanionFailed(effect.index, 127, "no such file"))
+            return
+        actor = world.spawn(SELF, 2)
+        actor.companion = effect.index
+        actor.immortal = False
+        self.handle(companions.CompanionStarted(effect.index, actor.pid))
+
+    def tell(self, effect: events.Tell, pids: list[int]) -> None:
+        """Write down who was told, by which signal, and hold it against the order in which companions are."""
+        for pid in pids:
+            actor = self.world.actors[pid]
+            number = self.world.companion_of(actor)
+            self.world.told.setdefault(pid, []).append(self.world.now)
+            if number is None:
+                continue
+            self.companions_told.add(number)
+            assert effect.signal == self.plan.companions[number].stop_signal
+            if not self.nearly_over:
+                assert self.main is None or not self.main.alive, "told before the program had gone"
+                later = [other for other in self.world.alive() if (other.companion or 0) > number]
+                assert later == [], "told before its turn"
+
+    def act(self, effect: companions.Effect) -> None:
         world = self.world
         if isinstance(effect, events.Start):
             assert self.main is None
+            assert {number for _, number in self.companions_started} == set(range(len(self.plan.companions)))
             if self.draw(0, 30) == 0:
                 self.start_code = 127
                 self.handle(events.StartFailed(127))
@@ -358,8 +421,7 @@ class Run:
                 pids = [actor.pid for actor in world.alive() if actor.group == self.main.group]
             else:
                 pids = [process.pid for process in effect.processes]
-            for pid in pids:
-                world.told.setdefault(pid, []).append(world.now)
+            self.tell(effect, pids)
             for pid in pids:
                 stopped = world.actors[pid].stopped
                 picture = world.actors[pid].picture(world)
@@ -374,6 +436,11 @@ class Run:
             for process in effect.processes:
                 world.deliver(process.pid, signals.CONT)
         elif isinstance(effect, events.Kill):
+            # To look once more at nine tenths of the time, there has to be some left. Then everybody has had its turn.
+            in_time = min(self.plan.linger, self.plan.grace) / 10 > 3 * self.lag
+            if effect.why == "the program's time is over" and in_time:
+                running = {actor.companion for actor in world.alive() if actor.companion is not None}
+                assert running <= self.companions_told, "killed, and never told"
             victims = list(world.alive()) if effect.everything else [world.actors[p.pid] for p in effect.processes]
             for actor in victims:
                 world.deliver(actor.pid, signals.KILL)
@@ -396,6 +463,15 @@ class Run:
             self.hooks_skipped.append((world.now, effect.hook))
         elif isinstance(effect, events.StopBegins):
             self.stop_began = world.now
+            if effect.reason.endswith(" ended"):
+                (self.missed,) = [over for _, over in self.companions_over if over.fatal]
+                assert effect.reason == f"{self.missed.companion.name} ended"
+        elif isinstance(effect, companions.StartCompanion):
+            self.start_companion(effect)
+        elif isinstance(effect, companions.CompanionOver):
+            self.companions_over.append((world.now, effect))
+            if effect.fatal and self.main is None:
+                self.start_code = 127
         elif isinstance(effect, events.Exit):
             self.code = effect.code
 
@@ -407,4 +483,9 @@ def expected_code(run: Run) -> int:
         return run.start_code
     status = run.main.status if not run.main.alive else signals.KILL
     code = 128 + status if 0 < status < 128 else status >> 8
-    return 0 if code in run.plan.success else code
+    if code not in run.plan.success and code != 0:
+        return code
+    if run.missed is None:
+        return 0
+    status = 127 << 8 if run.missed.status is None else run.missed.status
+    return 128 + status if 0 < status < 128 else status >> 8

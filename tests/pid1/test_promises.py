@@ -13,7 +13,8 @@ import time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smentry.pid1 import events, lifecycle, signals, state
+from smentry.pid1 import companions, events, lifecycle, signals, state, turns
+from smentry.pid1.companions import Companion
 from smentry.pid1.hooks import EXIT, FAILED, START, STOPPED, STOPPING, SUCCEEDED, Hook
 from smentry.pid1.linux import Process
 from tests.pid1.simulation import ORDER, REQUESTS, Run, expected_code
@@ -48,7 +49,7 @@ def runs_each_hook_once_or_says_why_not(run: Run) -> None:
     reported = [hook for _, hook in (*run.hooks_run, *run.hooks_skipped)]
     outcome = STOPPED if run.state.stopped else SUCCEEDED if run.code == 0 else FAILED
     happened = {START, outcome, EXIT}
-    if run.state.stopped and run.main is not None:
+    if (run.state.stopped or run.missed is not None) and run.main is not None:
         happened.add(STOPPING)
     for event in ORDER:
         for hook in run.plan.hooks.get(event, ()):
@@ -76,7 +77,7 @@ def exits_with_the_documented_code(run: Run) -> None:
 def kills_nobody_who_asked_before_the_end_of_its_time(run: Run) -> None:
     if run.stop_began is None or run.second_interrupt:
         return
-    if run.main_ended_by_itself and not run.plan.wait_all:
+    if run.main is None or (run.main_ended_by_itself and not (run.plan.wait_all and run.state.stopped)):
         return  # then everybody has the linger time
     if run.sabotaged:
         return
@@ -90,6 +91,39 @@ def leaves_no_zombie_after_a_turn(run: Run) -> None:
     assert not any(actor.zombie for actor in run.world.actors.values())
 
 
+def starts_companions_in_their_order(run: Run) -> None:
+    first = [number for _, number in run.companions_started[: len(run.plan.companions)]]
+    assert first == sorted(first)
+
+
+def starts_a_companion_again_within_its_limit_and_after_its_time(run: Run) -> None:
+    for number, companion in enumerate(run.plan.companions):
+        starts = [when for when, which in run.companions_started if which == number]
+        overs = [(when, over) for when, over in run.companions_over if over.companion is companion]
+        failures = 0
+        for index, (when, over) in enumerate(overs):
+            failures = 0 if over.ran >= 60 else failures
+            if over.again is None:
+                assert len(starts) == index + 1
+                continue
+            assert over.status != 0
+            assert failures < companion.restarts
+            assert over.again == min(60, 2**failures)
+            failures += 1
+            if index + 1 < len(starts):  # else a stop was requested meanwhile
+                assert over.again - 1e-6 <= starts[index + 1] - when <= over.again + 2 * run.lag + 1e-6
+
+
+def stops_when_a_required_companion_has_ended(run: Run) -> None:
+    for _, over in run.companions_over:
+        if over.fatal:
+            assert over.companion.required
+            assert over is run.missed or run.main is None
+            assert not run.state.stopped or run.main is None
+        elif over.companion.required and over.again is None:
+            assert run.stop_began is not None or run.main is None or run.main_ended_by_itself
+
+
 PROMISES = (
     exits_before_the_stop_timeout,
     leaves_nothing_alive,
@@ -99,6 +133,9 @@ PROMISES = (
     exits_with_the_documented_code,
     kills_nobody_who_asked_before_the_end_of_its_time,
     leaves_no_zombie_after_a_turn,
+    starts_companions_in_their_order,
+    starts_a_companion_again_within_its_limit_and_after_its_time,
+    stops_when_a_required_companion_has_ended,
 )
 
 
@@ -145,6 +182,14 @@ def test_who_asked_to_be_told_has_all_of_the_programs_time(run: Run) -> None:
     kills_nobody_who_asked_before_the_end_of_its_time(run)
 
 
+@lives
+@given(runs())
+def test_companions_are_started_in_their_order_again_in_their_time_and_told_in_reverse(run: Run) -> None:
+    starts_companions_in_their_order(run)
+    starts_a_companion_again_within_its_limit_and_after_its_time(run)
+    stops_when_a_required_companion_has_ended(run)  # the order of telling is held in the simulation
+
+
 def any_event(draw: random.Random, known: list[int], phase: str) -> events.Event:
     """An event that need not make sense: the lifecycle must stand what the kernel would never say."""
     pid = draw.choice([*known, draw.randint(2, 9)])
@@ -166,7 +211,7 @@ def any_event(draw: random.Random, known: list[int], phase: str) -> events.Event
                 shell=draw.random() < 0.3,
                 born=draw.uniform(0, 300),
             )
-            for number in draw.sample(range(2, 12), draw.randrange(6))
+            for number in draw.sample([*range(2, 12), *known], draw.randrange(6))
         }
         return events.Looked(
             processes,
@@ -210,31 +255,42 @@ def nonsense(draw: random.Random) -> int:
         stopping=stop_timeout / 30,
         after=stop_timeout / 15,
         hooks=hooks,
+        companions=[
+            Companion(str(n), ["x"], required=draw.random() < 0.5, restarts=draw.randrange(3))
+            for n in range(draw.randrange(3))
+        ],
         scope=draw.choice([state.AUTO, state.MAIN, state.GROUP, state.ALL]),
         wait_all=draw.random() < 0.3,
         max_runtime=draw.choice([None, 5.0]),
     )
+    step = turns.step if plan.companions else lifecycle.step
     here = state.State()
     now, stop, steps = 100.0, None, 0
     told: set[tuple[int, int]] = set()
-    pending: list[events.Event] = [events.Begin()]
+    beside: list[int] = []  # pids of companions
+    pending: list[companions.Event] = [events.Begin()]
     while here.phase != state.DONE:
         steps += 1
         assert steps < 20_000
-        event: events.Event
+        event: companions.Event
         if pending:
             event = pending.pop(0)
         elif stop is not None and now >= here.wake:
             event = events.Time()
         else:
-            event = any_event(draw, [2, 3, 4], here.phase)
-        here, effects = lifecycle.step(plan, here, event, now)
+            event = any_event(draw, [2, 3, 4, *beside], here.phase)
+        here, effects = step(plan, here, event, now)
         for effect in effects:
             if isinstance(effect, events.RunHook):
                 pid = draw.randint(2, 9)
                 lost = draw.random() < 0.2
                 answer = events.HookFailed(effect.lane, "") if lost else events.HookStarted(effect.lane, pid)
                 pending.insert(0, answer)
+            elif isinstance(effect, companions.StartCompanion):
+                beside.append(20 + steps)
+                failed = companions.CompanionFailed(effect.index, 126, "")
+                ran = companions.CompanionStarted(effect.index, beside[-1])
+                pending.insert(0, failed if draw.random() < 0.2 else ran)
             elif isinstance(effect, events.StopBegins):
                 stop = now if stop is None else stop
             elif isinstance(effect, events.Start):

@@ -1,4 +1,4 @@
-"""Stops at random moments of random programs: no hang, nothing too late, nothing left, no checkpoint lost.
+"""Stops at random moments of random programs and companions: no hang, nothing too late, nothing left, no checkpoint lost.
 
 SMENTRY_STOPS says how many; SMENTRY_SEED repeats a run. A program and its stop depend on the seed and their number
 only. A save takes less time than what is left when nearly all of the time is used: who is told only then can do it too.
@@ -7,6 +7,7 @@ only. A save takes less time than what is left when nearly all of the time is us
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shlex
@@ -57,6 +58,18 @@ class Composer:
         self.signal = self._random.choice([signal.SIGTERM] * 8 + [signal.SIGINT, signal.SIGQUIT])
         self.scope = self._random.choice(["auto"] * 7 + ["main", "group", "all"])
         self.command = self._wrapped(self._random.choice([0, 0, 1, 1, 2, 3]))
+        self.companions = [
+            self._wrapped(self._random.choice([0, 1, 2])) for _ in range(self._random.choice([0, 0, 1, 2]))
+        ]
+
+    @property
+    def config(self) -> str:
+        """The configuration file, empty where there are no companions."""
+        lines = [
+            json.dumps({"name": f"companion {number}", "run": ["sh", "-c", f"exec {command}"], "required": False})
+            for number, command in enumerate(self.companions)
+        ]
+        return "\n- ".join(["processes:", *lines]) if lines else ""
 
     def _member(self) -> str:
         """One process of our own."""
@@ -104,6 +117,7 @@ def complaint(number: int, directory: Path) -> str:
             ["sh", "-c", f"exec {made.command}"],
             *("--stop-timeout", f"{made.timeout:.1f}", "--linger", "1", "--scope", made.scope),
             mode=made.mode,
+            config=made.config,
         )
         began = time.monotonic()
         while time.monotonic() < began + made.moment and not run.has_ended:
@@ -131,7 +145,7 @@ def complaint(number: int, directory: Path) -> str:
         files = "".join(f"\n  {path.name}: {path.read_text()!r}" for path in sorted(run.state.glob("*.*")))
         return (
             f"stop {number} ({made.mode}, scope {made.scope}, {made.signal.name} after {made.moment:.3f} s): "
-            f"{'; '.join(wrong)}\n{made.command}\n{run.stderr}{files}\n"
+            f"{'; '.join(wrong)}\n{made.command}\n{made.config}\n{run.stderr}{files}\n"
         )
     except BaseException as failure:  # a failed wait too is a complaint about this one
         return f"stop {number}: {failure}\n{made.command}\n"
