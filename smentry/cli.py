@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from smentry.config import Flag, Option, Settings
-    from smentry.errors import RefusedError
     from smentry.job import Job
+    from smentry.pid1.hooks import Hook
+    from smentry.pid1.process import Program
+    from smentry.pid1.report import Report
     from smentry.pid1.stderr import Log
 
 # Only what the interpreter itself has loaded is imported here: the rest waits until sys.path is sanitised.
@@ -36,7 +38,7 @@ _NOTES = """\
   -h, --help                  show this                  -V, --version
 Each option is also a variable (SMENTRY_STOP_TIMEOUT=90s) and a key of FILE
 (stop_timeout: 90s); flag over variable over file. DUR: 90, 90s, 2m, 1h, 500ms.
-hooks: a key of FILE, or executables in DIR/EVENT/; docs/stop.md has them.
+processes, hooks: keys of FILE; executables in DIR/EVENT/ are hooks; see docs/.
 python -m smentry.pid1.timeline PATH draws what --timeline wrote.
 SMENTRY_PYTHON: the Python for scripts. SAGEMAKER_BASE_DIR: instead of /opt/ml.
 Exit code: the program's; 128+N if it died of signal N; 126 not executable;
@@ -85,10 +87,13 @@ def main(mask: Iterable[int]) -> NoReturn:
     try:
         code = _run(sys.argv, environment, invocation, mask, log)
     except RefusedError as refused:
-        code = _refuse(refused, invocation, environment, log)
+        from smentry import outcome
+
+        code = outcome.refused(refused, invocation.verb, environment, log, tell=not _is_dry(invocation, environment))
     except BaseException as error:
-        code = 1
-        log.error("defect", f"smentry itself failed: {_describe(error)}")
+        from smentry import outcome
+
+        code = outcome.broken(error, invocation.verb, environment, log, tell=not _is_dry(invocation, environment))
     log.flush()
     # Tearing the interpreter down would cost milliseconds, and there is nothing that it could save.
     os._exit(code)
@@ -116,39 +121,38 @@ def _run(argv: list[str], environment: dict[str, str], invocation: Invocation, m
         from smentry import dryrun
 
         return _write(dryrun.render(found, settings))
-    code, refusal = _supervise(found, settings, mask, log)
-    if refusal:
-        _tell_platform(refusal, invocation, environment)
-    return code
+    explained = _is_explained(invocation, environment)
+    here = ""
+    if explained:
+        from smentry import outcome
+
+        here = outcome.host(environment)  # now, for at the end the file system may not answer any more
+    report = _supervise(found, settings, mask, log, explained=explained)
+    if report.code:
+        from smentry import outcome
+
+        outcome.failed(report, found, here, log, tell=explained)
+    return report.code
 
 
-def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log) -> tuple[int, str]:
-    from smentry.pid1.process import Identity, Program
+def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, explained: bool) -> Report:
     from smentry.pid1.state import Plan
     from smentry.pid1.supervisor import supervise
 
-    for warning in job.warnings:
-        log.warning("config", warning)
-    if job.found:
-        log.info("found", f"{job.verb or 'script'}: {job.label} ({job.found})", path=job.path, why=job.found)
-    program = Program(
-        job.argv,
-        job.environment,
-        job.directory,
-        Identity(*job.identity) if job.identity else None,
-        job.label,
-        job.path,
-    )
+    program = _program(job, log)
+    if job.settle is not None:
+        program.settle = lambda: _settled(job, program, log)
     plan = Plan(
         stop_timeout=job.stop_timeout,
         reserve=job.reserve,
         stopping=job.stopping,
         after=job.after,
-        hooks=settings.hooks,
+        hooks=_hooks(job, settings),
+        companions=job.companions,
         linger=settings.linger,
         scope=settings.scope,
         stop_signals=frozenset(settings.stop_signals),
-        rewrites=dict(settings.rewrite),
+        rewrites=_rewrites(job, settings),
         success=frozenset(settings.success),
         wait_all=settings.wait_all,
         max_runtime=settings.max_runtime,
@@ -162,7 +166,62 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log) -> t
         parent_death=settings.parent_death,
         warn_on_reap=settings.warn_on_reap,
         timeline=settings.timeline,
+        evidence=explained,
+        tap=explained and settings.tap == "auto" and _has_readers(2),
     )
+
+
+def _program(job: Job, log: Log) -> Program:
+    """The program as the init wants it, having said what was found, and what is odd about it."""
+    from smentry.pid1.process import Identity, Program
+
+    for warning in job.warnings:
+        log.warning("config", warning)
+    job.warnings = []
+    if job.found:
+        log.info("found", f"{job.verb or 'script'}: {job.label} ({job.found})", path=job.path, why=job.found)
+    identity = Identity(*job.identity) if job.identity else None
+    return Program(job.argv, job.environment, job.directory, identity, job.label, job.path)
+
+
+def _settled(job: Job, standing: Program, log: Log) -> Program:
+    """The program that is found now, for which `standing` has stood. Raises StartError where there is none."""
+    from smentry.errors import RefusedError
+    from smentry.pid1.process import StartError
+
+    assert job.settle is not None
+    try:
+        job.settle()
+    except RefusedError as refused:
+        raise StartError(refused.code, " ".join([refused.message, "; ".join(refused.details)]).strip()) from None
+    # What the program gets, hooks get too, and whatever else was made of the one before.
+    standing.environment.clear()
+    standing.environment.update(job.environment)
+    job.environment = standing.environment
+    return _program(job, log)
+
+
+def _rewrites(job: Job, settings: Settings) -> dict[int, int]:
+    """What is passed on in the place of which signal."""
+    own = settings.serve_signal if job.verb == "serve" else None
+    told = {} if own is None else dict.fromkeys(settings.stop_signals, own)
+    return {**told, **dict(settings.rewrite)}
+
+
+def _hooks(job: Job, settings: Settings) -> tuple[Hook, ...]:
+    """What is to be done before the program, by smentry itself and by the user."""
+    if not job.steps:
+        return settings.hooks
+    from smentry.pid1.hooks import START, Hook
+
+    def own(late: bool) -> list[Hook]:
+        return [
+            Hook(START, step.name, call=step.call, own=step.own, required=True, timeout=float("inf"))
+            for step in job.steps
+            if step.late == late
+        ]
+
+    return (*own(False), *settings.hooks, *own(True))
 
 
 # -- the arguments ---------------------------------------------------------------------------------
@@ -262,39 +321,28 @@ def _next(written: str, option: Option, words: list[str]) -> str:
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def _refuse(refused: RefusedError, invocation: Invocation, environment: Mapping[str, str], log: Log) -> int:
-    """Say why nothing is started: on stderr and, for a training job, to the platform."""
-    log.error("refused", refused.message, **({"looked_at": list(refused.details)} if refused.details else {}))
-    if not log.json:
-        for detail in refused.details:
-            log.error("refused", f"  {detail}")
-    dry_run = environment.get("SMENTRY_DRY_RUN") or any(flag.option.name == "dry-run" for flag in invocation.flags)
-    if not invocation.dry_run and not dry_run:
-        _tell_platform("\n  ".join((refused.message, *refused.details)), invocation, environment)
-    return refused.code
+def _is_explained(invocation: Invocation, environment: Mapping[str, str]) -> bool:
+    """Whether the platform would be told why the program failed."""
+    if invocation.verb is not None:
+        return invocation.verb == "train"
+    if not os.path.isdir(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"):
+        return False  # as under tini, without loading more
+    from smentry.sagemaker.layout import Layout
+
+    layout = Layout.of(environment)
+    return os.path.isdir(layout.config) or layout.is_processing()
 
 
-def _tell_platform(text: str, invocation: Invocation, environment: Mapping[str, str]) -> None:
-    """Write the failure file, where this is a training job."""
-    if invocation.verb == "train" or (invocation.verb is None and _is_laid_out(environment)):
-        from smentry.sagemaker import failure, layout
-
-        failure.write(layout.Layout.of(environment), f"smentry: {text}")
+def _is_dry(invocation: Invocation, environment: Mapping[str, str]) -> bool:
+    """Whether nothing is to be written, as far as that is known after an error."""
+    asked = any(flag.option.name == "dry-run" for flag in invocation.flags)
+    return invocation.dry_run or asked or bool(environment.get("SMENTRY_DRY_RUN"))
 
 
 def _is_laid_out(environment: Mapping[str, str]) -> bool:
     from smentry.sagemaker.layout import Layout
 
     return os.path.isdir(Layout.of(environment).config)
-
-
-def _describe(error: BaseException) -> str:
-    """An exception and where it was raised, on one line."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    place = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}: {error}{place}; please report this"
 
 
 def _print(action: str) -> int:
@@ -342,6 +390,12 @@ def _fill_standard_descriptors() -> None:
                 os.open("/dev/null", os.O_RDWR)  # the lowest free number, open(2)
             except OSError:
                 pass  # an image without /dev; then nothing is said
+
+
+def _has_readers(descriptor: int) -> bool:
+    """Whether a program's output may be listened to on its way: not on a terminal, for which programs write otherwise, nor
+    where it was closed (_fill_standard_descriptors), which the program is to find so."""
+    return not os.isatty(descriptor) and os.get_inheritable(descriptor)
 
 
 def _sanitise_path() -> None:

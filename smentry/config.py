@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from smentry import processfile
     from smentry.hookfile import Configured
+    from smentry.yamlfile import Entry
 
 DEFAULT_FILE = "/etc/smentry.yaml"
 DEFAULT_HOOKS = "/etc/smentry/hooks.d"
@@ -184,6 +186,8 @@ class Option:
 
 
 _SCOPES = ("auto", "main", "group", "all")
+_PASSED = ("arguments", "environment", "both", "none")
+PROFILES = ("sagemaker", "ecs", "kubernetes", "batch")
 OPTIONS = (
     Option("script", VALUE, _script, "run this file of that channel", "CHANNEL/PATH"),
     Option("train", COMMAND, words, "the program for train", "CMD"),
@@ -198,6 +202,7 @@ OPTIONS = (
     Option("stop-signals", LIST, caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
     Option("rewrite", LIST, _rewrite, "pass TO on for FROM; FROM:0 drops it", "FROM:TO", {"r": None}, ()),
     Option("success", LIST, _code, "exit 0 when the program exits CODE", "CODE", {"e": None}, ()),
+    Option("serve-signal", VALUE, caught, "what a stop tells the program for serve", "SIGNAL"),
     Option("parent-death", VALUE, signals.number, "get SIGNAL when the parent dies", "SIGNAL", {"p": None}),
     Option("wait-all", FLAG, truth, "end with the last process, not the main one", default=False),
     Option("user", VALUE, _user, "run program and hooks as that user", "USER[:GROUP]"),
@@ -206,6 +211,11 @@ OPTIONS = (
     Option("quiet", FLAG, truth, "say errors only", "", {"q": None}, False),
     Option("log-format", VALUE, _choice("text", "json"), "text|json", "FORMAT", default="text"),
     Option("hooks-dir", VALUE, _path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
+    Option("hyperparameters", VALUE, _choice(*_PASSED), "arguments|environment|both|none", "HOW"),
+    Option("requirements", VALUE, _choice("install", "ignore"), "install|ignore requirements.txt", "HOW", default="install"),
+    Option("wait-hosts", VALUE, duration, "time for all hosts to resolve (15m; 0: none)", "DUR", default=900.0),
+    Option("tap", VALUE, _choice("auto", "off"), "auto|off: listen to stderr for the reason", "HOW", default="auto"),
+    Option("profile", VALUE, _choice(*PROFILES), "sagemaker|ecs|kubernetes|batch", "PLATFORM", default="sagemaker"),
     Option("timeline", VALUE, _path, "add the events of the run to PATH", "PATH"),
     Option("dry-run", FLAG, truth, "print what would run, as YAML; start nothing", default=False),
     Option("config", VALUE, _text, f"settings ({DEFAULT_FILE})", "FILE"),
@@ -225,10 +235,10 @@ class Settings:
 
     `origins` maps an attribute to `flag --stop-timeout`, `variable SMENTRY_STOP_TIMEOUT`, `file PATH` or
     `default`. Times are seconds; signals are numbers; `stop_timeout` is None where nobody set it. `hooks` are in the
-    order in which those of an event run.
+    order in which those of an event run, `processes` (companions) in that in which they are started.
     """
 
-    __slots__ = ("hooks", "origins", "warnings", *(option.attribute for option in OPTIONS))
+    __slots__ = ("hooks", "origins", "processes", "warnings", *(option.attribute for option in OPTIONS))
 
     script: str | None
     train: list[str] | None
@@ -240,6 +250,7 @@ class Settings:
     stop_signals: tuple[int, ...]
     rewrite: tuple[tuple[int, int], ...]
     success: tuple[int, ...]
+    serve_signal: int | None
     parent_death: int | None
     wait_all: bool
     user: str | None
@@ -248,10 +259,16 @@ class Settings:
     quiet: bool
     log_format: str
     hooks_dir: str
+    hyperparameters: str | None
+    requirements: str
+    wait_hosts: float
+    tap: str
+    profile: str
     timeline: str | None
     dry_run: bool
     config: str | None
     hooks: tuple[Configured, ...]
+    processes: tuple[processfile.Configured, ...]
     origins: dict[str, str]
     warnings: list[str]
 
@@ -259,6 +276,7 @@ class Settings:
         self.origins = {}
         self.warnings = []
         self.hooks = ()
+        self.processes = ()
         for option in OPTIONS:
             self.put(option, option.default, "default")
 
@@ -301,21 +319,25 @@ def resolve(flags: Sequence[Flag], environment: Mapping[str, str], default_file:
     for flag in flags:
         if flag.option is CONFIG:
             settings.put(CONFIG, flag.text, f"flag {flag.written}")
-    hooks = None
+    lists: dict[str, Entry] = {}
     if settings.config is not None or os.path.exists(default_file):
         from smentry import configfile  # loads PyYAML: only where there is a file
 
-        hooks = configfile.apply(settings, default_file if settings.config is None else settings.config)
+        lists = configfile.apply(settings, default_file if settings.config is None else settings.config)
     _apply_tini(settings, environment)
     _apply_variables(settings, environment)
     _apply_flags(settings, flags)
     for name in ("train", "serve"):
         warn_of_operators(settings, settings.where(name), getattr(settings, name) or ())
     _warn_of_timeline(settings)
-    if hooks is not None or settings.origins["hooks_dir"] != "default" or os.path.exists(settings.hooks_dir):
+    if "hooks" in lists or settings.origins["hooks_dir"] != "default" or os.path.exists(settings.hooks_dir):
         from smentry import hookfile
 
-        hookfile.apply(settings, hooks, environment)
+        hookfile.apply(settings, lists.get("hooks"), environment)
+    if "processes" in lists:
+        from smentry import processfile
+
+        processfile.apply(settings, lists["processes"], environment)
     return settings
 
 

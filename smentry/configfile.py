@@ -1,4 +1,4 @@
-"""What the keys of the YAML file say about the options. It does not know how a hook is written."""
+"""What the keys of the YAML file say about the options. It does not know how hooks and processes are written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from smentry.config import Option, Settings
     from smentry.yamlfile import Entry
 
-_HOOKS = "hooks"
+_LISTS = ("hooks", "processes")
 _EXPECTED = {
     COMMAND: "a command: text, or a list of words",
     LIST: "text, or a list of text",
@@ -22,19 +22,22 @@ _EXPECTED = {
 }
 
 
-def apply(settings: Settings, path: str) -> Entry | None:
-    """Put the options of the file into `settings`; returns its hooks as they are written. Raises RefusedError."""
+def apply(settings: Settings, path: str) -> dict[str, Entry]:
+    """Put the options of the file into `settings`; returns its `hooks` and `processes` as they are written, where they are.
+
+    Raises RefusedError.
+    """
     known = {option.attribute: option for option in OPTIONS if option is not CONFIG}
     entries = yamlfile.load(path, settings.where("config") if settings.config is not None else "")
     for name, entry in entries.items():
         option = known.get(name)
         if option is not None:
             settings.put(option, _value(option, entry), f"file {path}")
-        elif name != _HOOKS:
-            keys = [*known, _HOOKS]
+        elif name not in _LISTS:
+            keys = [*known, *_LISTS]
             hint = nearest(name, keys) or f"; the keys are {', '.join(keys)}"
             raise RefusedError(f"{entry.place}: {name!r} is no key of smentry{hint}")
-    return entries.get(_HOOKS)
+    return {name: entries[name] for name in _LISTS if name in entries}
 
 
 def _value(option: Option, entry: Entry) -> Any:

@@ -1,12 +1,12 @@
-"""The YAML that --dry-run prints. It knows what a secret looks like, and shows none."""
+"""The YAML that --dry-run prints. It starts nothing, and shows no secret."""
 
 from __future__ import annotations
 
-import re
-
 import yaml
 
+from smentry import processfile
 from smentry.config import OPTIONS
+from smentry.masking import conceal, mask, shown, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from smentry.hookfile import Configured
     from smentry.job import Job
     from smentry.pid1.hooks import Copy
-
-_HIDDEN = "***"
-_SECRET = re.compile(r"pass(word|wd|phrase)?|secret|token|credential|(api|access|private|auth)[-_]?key", re.I)
-_ASSIGNED = re.compile(r"([^\s=:]+)([=:])(.+)", re.S)
-_URL = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]+@")
+    from smentry.sagemaker.steps import Step
 
 
 def render(job: Job, settings: Settings) -> str:
@@ -30,12 +26,13 @@ def render(job: Job, settings: Settings) -> str:
         "found": job.found or "the command line",
         "executes": job.path,
     }
-    program["command"] = conceal(job.argv)
+    secrets = values(job.environment)
+    program["command"] = [mask(word, secrets) for word in conceal(job.argv)]
     program["directory"] = job.directory or "unchanged"
     if job.identity:
         uid, gid, groups = job.identity
         program["user"] = {"uid": uid, "gid": gid, "groups": groups}
-    program["environment"] = {name: job.environment[name] for name in job.added}
+    program["environment"] = {name: mask(shown(name, job.environment[name]), secrets) for name in job.added}
     document = {
         "program": program,
         "budget": {
@@ -45,7 +42,9 @@ def render(job: Job, settings: Settings) -> str:
             "after_hooks": _number(job.after),
             "kill": _number(job.reserve),
         },
+        "before": [_step(step) for step in job.steps],
         "hooks": [_hook(hook) for hook in sorted(settings.hooks, key=_turn)],
+        "processes": [_companion(companion) for companion in job.companions],
         "settings": {
             option.attribute: {
                 "value": _shown(option.attribute, settings, job),
@@ -57,6 +56,11 @@ def render(job: Job, settings: Settings) -> str:
     }
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
     return text
+
+
+def _step(step: Step) -> dict[str, str]:
+    """What smentry itself does before the program, around the user's start hooks."""
+    return {"name": step.name, "does": step.what, "when": f"{'after' if step.late else 'before'} the start hooks"}
 
 
 def _turn(hook: Configured) -> tuple[int, int]:
@@ -89,6 +93,21 @@ def _hook(hook: Configured) -> dict[str, Any]:
     return shown
 
 
+def _companion(companion: processfile.Configured) -> dict[str, Any]:
+    from smentry.pid1 import signals
+
+    shown: dict[str, Any] = {"name": companion.name, "run": conceal(companion.run)}
+    shown["stop_signal"] = signals.name(companion.stop_signal)
+    shown["required"] = companion.required
+    shown["restart"] = processfile.ON_FAILURE if companion.restarts else processfile.NEVER
+    if companion.restarts:
+        shown["restarts"] = companion.restarts
+    if companion.verb:
+        shown["verb"] = companion.verb
+    shown["place"] = companion.place
+    return shown
+
+
 def _copy(copy: Copy) -> dict[str, Any]:
     if copy.source:
         return {"from": copy.source, "to": copy.to}
@@ -108,7 +127,7 @@ def _shown(name: str, settings: Settings, job: Job) -> Any:
         return [f"{signals.name(start)}:{signals.name(to) if to else 0}" for start, to in value]
     if name == "stop_signals":
         return [signals.name(number) for number in value]
-    if name == "parent_death" and value is not None:
+    if name in ("parent_death", "serve_signal") and value is not None:
         return signals.name(value)
     if isinstance(value, float):
         return _number(value)
@@ -119,21 +138,3 @@ def _shown(name: str, settings: Settings, job: Job) -> Any:
 
 def _number(seconds: float) -> float | int:
     return int(seconds) if seconds == int(seconds) else round(seconds, 3)
-
-
-def conceal(words: list[str]) -> list[str]:
-    """The words of a command, with `***` for the value of --api-token and the like and a URL's password."""
-    shown: list[str] = []
-    hide = False
-    for word in words:
-        if hide and not word.startswith("-"):
-            shown.append(_HIDDEN)
-            hide = False
-            continue
-        assigned = _ASSIGNED.fullmatch(word)
-        if assigned and _SECRET.search(assigned[1]):
-            shown.append(assigned[1] + assigned[2] + _HIDDEN)
-        else:
-            shown.append(_URL.sub(rf"\1:{_HIDDEN}@", word))
-        hide = word.startswith("-") and not assigned and bool(_SECRET.search(word))
-    return shown

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 
 from smentry import executable
-from smentry.errors import RefusedError
+from smentry.errors import NOT_FOUND, RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smentry.config import Settings
     from smentry.hookfile import Configured
+    from smentry.processfile import Configured as Companion
+    from smentry.sagemaker.layout import Layout
+    from smentry.sagemaker.program import Found
+    from smentry.sagemaker.steps import Step
 
 VERBS = ("train", "serve")
 STOP_TIMEOUTS = {"train": 120.0, "serve": 30.0}
 """Seconds from SIGTERM to SIGKILL: 120 for training and processing, 30 for hosting and batch transform."""
+ELSEWHERE = 30.0
+"""The same on ECS (stopTimeout), Kubernetes (terminationGracePeriodSeconds) and Batch, where nothing else is set there."""
 
 LONGEST_RESERVE = 5.0
 SHORTEST_GRACE = 1.0
@@ -45,12 +51,14 @@ class Job:
     `path` is the file that is executed, `argv` its words; `environment` is all of it, `added` the names
     in it that smentry set. `directory` is None where it stays, `identity` (uid, gid, groups) too.
     `found` says why it is this program (empty for a plain command). `stop_timeout` is seconds, and so are its
-    shares: `stopping` (hooks), `grace` (the program's), `after` (hooks) and `reserve` (the kill's).
+    shares: `stopping` (hooks), `grace` (the program's), `after` (hooks) and `reserve` (the kill's). `steps` are done before the
+    program is started; `settle` finds it once they are done, where that cannot be before, and raises RefusedError.
+    `companions` run beside it.
     """
 
     __slots__ = (
-        "added", "after", "argv", "directory", "environment", "found", "grace", "identity",
-        "label", "path", "reserve", "stop_timeout", "stopping", "verb", "warnings",
+        "added", "after", "argv", "companions", "directory", "environment", "found", "grace", "identity",
+        "label", "path", "reserve", "settle", "steps", "stop_timeout", "stopping", "verb", "warnings",
     )  # fmt: skip
 
     def __init__(self, verb: str | None, stop_timeout: float, shares: Shares) -> None:
@@ -69,6 +77,9 @@ class Job:
         self.label = ""
         self.found = ""
         self.warnings: list[str] = []
+        self.companions: list[Companion] = []
+        self.steps: list[Step] = []
+        self.settle: Callable[[], None] | None = None
 
 
 def resolve(
@@ -78,10 +89,14 @@ def resolve(
 
     With a verb or a script the words are the program's arguments, else they are the command.
     """
-    stop_timeout = settings.stop_timeout or STOP_TIMEOUTS[verb or "train"]
+    usual = STOP_TIMEOUTS[verb or "train"] if settings.profile == "sagemaker" else ELSEWHERE
+    stop_timeout = settings.stop_timeout or usual
     job = Job(verb, stop_timeout, budget(stop_timeout, settings))
     job.environment = dict(environment)
     job.warnings.extend(settings.warnings)
+    # A script of a channel without a verb is a training script.
+    verbs = ("", verb or ("train" if settings.script is not None else ""))
+    job.companions.extend([companion for companion in settings.processes if companion.verb in verbs])
     if settings.user is not None:
         _become(job, settings)
     _announce(job)
@@ -138,17 +153,50 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
     from smentry.sagemaker import layout, program
 
     tree = layout.Layout.of(job.environment)
-    if settings.script is not None:
-        found = program.script(settings.script, tree, job.environment)
-    else:
+    bare = job.environment
+
+    def find() -> Found:
+        if settings.script is not None:
+            return program.script(settings.script, tree, job.environment)
         assert job.verb is not None
-        found = program.find(
+        return program.find(
             job.verb, tree, job.environment,
             command=settings.train if job.verb == "train" else settings.serve,
             command_from=settings.origins[job.verb],
             own=own,
         )  # fmt: skip
-    job.argv = [*found.argv, *words]
+
+    def take(found: Found) -> None:
+        _equip(job, found, words, bare, settings, tree)
+        _take(job, found)
+
+    found = None
+    to_search = job.verb == "train" and settings.script is None and settings.train is None
+    try:
+        if to_search and os.path.lexists(tree.unfinished):
+            raise RefusedError(f"{tree.code} holds code that was fetched by half: empty it", NOT_FOUND)
+        found = find()
+    except RefusedError as refused:
+        if not to_search:
+            raise
+        take(_fetch(job, tree, refused))
+        job.settle = lambda: take(find())
+    if found is not None:
+        take(found)
+        if found.kind == program.TOOLKIT:
+            from smentry.sagemaker import code
+
+            job.found += code.left_alone(tree, bare)
+    if settings.requirements == "install" and (found is None or found.has_requirements):
+        from smentry.sagemaker import code
+
+        job.steps.append(code.installing(find, found, bare))
+    if job.verb != "serve" and settings.wait_hosts:
+        _wait(job, tree, settings.wait_hosts)
+
+
+def _take(job: Job, found: Found) -> None:
+    """The job runs what was found."""
     job.path = found.path
     job.directory = found.directory
     job.label = found.label
@@ -157,6 +205,46 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
         job.environment["SMENTRY_PROGRAM"] = found.path
         job.added.append("SMENTRY_PROGRAM")
     job.warnings.extend(found.warnings)
+
+
+# -- what has to be done before --------------------------------------------------------------------
+
+
+def _fetch(job: Job, tree: Layout, refused: RefusedError) -> Found:
+    """What stands for a program whose code has still to be fetched; where there is no code to fetch, it is refused."""
+    from smentry.sagemaker import code, program
+
+    source = None
+    if refused.code == NOT_FOUND and not code.is_there(tree):
+        source = code.submitted(tree, job.environment)
+    if source is None:
+        raise refused
+    job.steps.append(code.fetching(source, tree, job.identity[:2] if job.identity else None))
+    return program.to_come(tree, job.environment, source.text)
+
+
+def _wait(job: Job, tree: Layout, limit: float) -> None:
+    if job.environment.get("SM_STUDIO_LOCAL_MODE", "").lower() == "true" or not os.path.exists(tree.resources):
+        return
+    from smentry.sagemaker import inputs
+
+    hosts = inputs.resources(tree).hosts
+    if len(hosts) > 1:
+        from smentry.sagemaker import code
+
+        job.steps.append(code.waiting(hosts, limit))
+
+
+def _equip(job: Job, found: Found, words: list[str], bare: Mapping[str, str], settings: Settings, tree: Layout) -> None:
+    """Give the job the words, and to the `bare` environment the variables, that go with this program."""
+    from smentry.sagemaker import equipment
+
+    # A script of a channel without a verb is a training script: only a training job has channels.
+    gear = equipment.equip(job.verb or "train", found, words, bare, tree, settings.hyperparameters)
+    job.argv = gear.argv
+    job.environment = gear.environment
+    job.added.extend([name for name in gear.added if name not in job.added])
+    job.warnings.extend([line for line in gear.warnings if line not in job.warnings])
 
 
 def _announce(job: Job) -> None:

@@ -56,6 +56,7 @@ def channel(mode: str = "File", distribution: str = "FullyReplicated") -> dict[s
 DATA = "input/data"
 DESCRIBED = "input/config/inputdataconfig.json"
 PARAMETERS = "input/config/hyperparameters.json"
+RESOURCES = "input/config/resourceconfig.json"
 CODE = f"{DATA}/code"
 BOM = "\ufeff"
 
@@ -109,6 +110,10 @@ FLAGS = [
     flags("rewrite CHLD", ["-r", "CHLD:TERM"], "-r:", "CHLD", "reaped"),
     flags("rewrite empty", ["--rewrite="], "--rewrite:", "expected FROM:TO"),
     flags("rewrite equals", ["-r", "TERM=INT"], "-r:", "expected FROM:TO"),
+    flags("serve-signal unknown", ["--serve-signal", "FOO"], "--serve-signal:", "'FOO' is not a signal"),
+    flags(
+        "serve-signal KILL", ["--serve-signal=KILL"], "--serve-signal: expected a signal that can be caught, got 'KILL'"
+    ),
     flags("parent-death unknown", ["-p", "SIGFOO"], "-p:", "'SIGFOO' is not a signal"),
     flags("parent-death 0", ["-p0"], "-p:", "'0' is not a signal"),
     flags("parent-death real-time out of range", ["--parent-death=RTMIN+99"], "--parent-death:", "RTMIN+99"),
@@ -535,6 +540,18 @@ TREES = [
     train("channel name", 2, "expected the name of a channel, got '..'",
           files={**JSON, DESCRIBED: {"..": channel()}}),
     train("channel twice", 2, "code is there twice", files={**JSON, DESCRIBED: '{"code": {}, "code": {}}'}),
+    train("hyperparameter too long", 2, "'data': its value is 131072 bytes long, expected 131071 or fewer (execve(2))",
+          "--hyperparameters environment or none", files={**JSON, PARAMETERS: {"data": "x" * 131072}}),
+    train("hyperparameter NUL", 2, "'data': its value holds a NUL character",
+          files={**JSON, PARAMETERS: '{"data": "a\\u0000b"}'}),
+    train("hyperparameters too many", 2, "arguments and variables are", "--hyperparameters none",
+          files={**JSON, PARAMETERS: {f"p{number}": "x" * 100_000 for number in range(70)}}),
+    train("resources broken", 2, "resourceconfig.json:2:2: not JSON: extra data",
+          "expected an object with current_host and hosts", files={**JSON, RESOURCES: '{"hosts": ["a"]\n}}'}),
+    train("resources other host", 2, "resourceconfig.json: current_host: expected one of hosts (a, b), got 'c'",
+          files={**JSON, RESOURCES: {"current_host": "c", "hosts": ["a", "b"]}}),
+    train("resources without hosts", 2, "resourceconfig.json: hosts: expected a list of names, got []",
+          files={**JSON, RESOURCES: {"current_host": "c", "hosts": []}}),
 ]  # fmt: skip
 
 CASES = FLAGS + LINES + VARIABLES + FILES + COMMANDS + SCRIPTS + TREES

@@ -160,11 +160,13 @@ def test_dry_run_prints_yaml_and_starts_nothing(tree: Tree) -> None:
     assert os.path.basename(shown["program"]["command"][0]) == "python3"
     assert shown["program"]["directory"] == str(script.parent)
     assert "channel code" in shown["program"]["found"]
-    assert shown["program"]["environment"] == {
-        "SMENTRY_STOP_TIMEOUT": "90",
-        "SMENTRY_GRACE_SECONDS": "85",
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "85",
-    }
+    assert list(shown["program"]["environment"].items())[:4] == [
+        ("SMENTRY_STOP_TIMEOUT", "90"),
+        ("SMENTRY_GRACE_SECONDS", "85"),
+        ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "85"),
+        ("PYTHONUNBUFFERED", "1"),
+    ]
+    assert shown["program"]["environment"]["SM_MODEL_DIR"] == str(tree.base / "model")
     assert shown["budget"] == {"stop_timeout": 90, "stopping_hooks": 0, "program": 85, "after_hooks": 0, "kill": 5}
     assert shown["hooks"] == []
     settings = shown["settings"]
@@ -195,6 +197,28 @@ def test_dry_run_shows_no_secret(tree: Tree) -> None:
     command = yaml.safe_load(result.out)["program"]["command"]
     hidden = ["--secret", "***", "--api-key", "***", "--password=***", "token:***", "https://me:***@host/x"]
     assert command == ["true", *hidden, "--epochs", "3"]
+
+
+def test_dry_run_shows_no_secret_among_the_hyperparameters(tree: Tree) -> None:
+    parameters = {
+        "api-key": "s3cret-1",
+        "db": '{"password": "s3cret-2", "port": 1}',
+        "url": "db://u:s3cret-3@h",
+        "lr": "1e-4",
+    }
+    tree.put("input/config/hyperparameters.json", parameters)
+    result = tree.run("--dry-run", "--train", "true", "train")
+    assert result.code == 0
+    assert "s3cret" not in result.out
+    program = yaml.safe_load(result.out)["program"]
+    words = ["true", "--api-key", "***", "--db", "password=***", "--lr", "0.0001", "--url", "db://u:***@h"]
+    assert program["command"] == words
+    variables = program["environment"]
+    assert variables["SM_HPS"] == '{"api-key":"***","db":{"password":"***","port":1},"lr":0.0001,"url":"db://u:***@h"}'
+    assert variables["SM_USER_ARGS"].replace('"', "").strip("[]").split(",--") == [
+        "--api-key,***", "db,password=***", "lr,0.0001", "url,db://u:***@h"
+    ]  # fmt: skip
+    assert (variables["SM_HP_API-KEY"], variables["SM_HP_API_KEY"], variables["SM_HP_LR"]) == ("***", "***", "0.0001")
 
 
 HOOKS = """\

@@ -29,6 +29,7 @@ PID1 = {
             "lifecycle",
             "linux",
             "process",
+            "report",
             "signals",
             "state",
             "stderr",
@@ -38,6 +39,7 @@ PID1 = {
             "telling",
             "terminal",
             "timeline",
+            "witness",
         )
     ),
 }
@@ -98,6 +100,21 @@ def test_nothing_slow_is_loaded(arguments: list[str]) -> None:
     assert not loaded(*arguments) & NEVER
 
 
+def test_the_contract_of_training_loads_nothing_slow(tmp_path: Path) -> None:
+    files = {
+        "hyperparameters": '{"epochs": "3", "lr": "1e-4", "model": "resnet50", "layers": "[1, 2]", "zip": "00123"}',
+        "inputdataconfig": '{"train": {"TrainingInputMode": "File"}}',
+        "resourceconfig": '{"current_host": "algo-1", "hosts": ["algo-1"]}',
+    }
+    config = tmp_path / "input/config"
+    config.mkdir(parents=True)
+    for name, text in files.items():
+        (config / f"{name}.json").write_text(text)
+    found = loaded("--train", "true", "train", SAGEMAKER_BASE_DIR=str(tmp_path))
+    assert "smentry.sagemaker.environ" in found
+    assert not found & NEVER
+
+
 def test_yaml_is_loaded_for_a_file_only(tmp_path: Path) -> None:
     file = tmp_path / "smentry.yaml"
     file.write_text("scope: main\n")
@@ -113,3 +130,27 @@ def test_what_hooks_need_is_loaded_for_hooks_only(tmp_path: Path) -> None:
     file.write_text("#!/bin/sh\n")
     file.chmod(0o755)
     assert not loaded("--hooks-dir", str(tmp_path), "true") & NEVER
+
+
+def test_what_fetches_and_installs_is_loaded_by_the_process_that_does_it_only(tmp_path: Path) -> None:
+    steps = {f"smentry.sagemaker.{name}" for name in ("fetching", "unpack", "download", "codeartifact", "resolving")}
+    steps |= {"tarfile", "threading", "socket", "subprocess", "shutil"}
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("pass")
+    base = {"SAGEMAKER_BASE_DIR": str(tmp_path), "SMENTRY_PYTHON": "/bin/true"}
+    found = loaded("train", **base)
+    assert not found & (steps | {"smentry.sagemaker.code", "smentry.sagemaker.requirements"} | NEVER)
+    found = loaded("train", **base, SAGEMAKER_PROGRAM="train.py", SAGEMAKER_SUBMIT_DIRECTORY="/bin")
+    assert "smentry.sagemaker.code" in found
+    assert not found & (steps | NEVER)
+
+
+def test_what_companions_need_is_loaded_for_companions_only(tmp_path: Path) -> None:
+    needed = {"smentry.processfile", *(f"smentry.pid1.{name}" for name in ("companions", "crew", "turns"))}
+    file = tmp_path / "smentry.yaml"
+    file.write_text("scope: main\n")
+    assert not loaded("--config", str(file), "true") & needed
+    file.write_text("processes: [{run: 'true', required: false}]\n")
+    found = loaded("--config", str(file), "true")
+    assert needed <= found
+    assert not found & (NEVER - {"re", "enum", "collections", "functools", "typing", "yaml"})  # PyYAML's

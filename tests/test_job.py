@@ -98,6 +98,38 @@ def test_the_programs_share_of_a_stop(verb: str | None, given: str | None, stop_
 
 
 @pytest.mark.parametrize(
+    ("profile", "verb", "stop_timeout"),
+    [
+        ("sagemaker", "train", 120),
+        ("sagemaker", "serve", 30),
+        ("sagemaker", None, 120),
+        *[(profile, verb, 30) for profile in ("ecs", "kubernetes", "batch") for verb in ("train", "serve", None)],
+    ],
+)
+def test_a_profile_has_the_stop_timeout_of_its_platform(profile: str, verb: str | None, stop_timeout: int) -> None:
+    found = resolve(*([] if verb else ["true"]), verb=verb, train="true", serve="true", profile=profile)
+    assert (found.stop_timeout, found.grace) == (stop_timeout, {120: 115, 30: 27}[stop_timeout])
+    assert found.environment["SMENTRY_STOP_TIMEOUT"] == str(stop_timeout)
+
+
+@pytest.mark.parametrize("where", ["flag", "variable", "file"])
+def test_a_stop_timeout_that_was_set_wins_over_the_profile(where: str, tmp_path: Path) -> None:
+    file = tmp_path / "smentry.yaml"
+    file.write_text("stop_timeout: 80s\nprofile: ecs\n" if where == "file" else "profile: ecs\n")
+    flags = [config.Flag(BY_NAME["config"], str(file), "--config")]
+    if where == "flag":
+        flags.append(config.Flag(BY_NAME["stop-timeout"], "80s", "--stop-timeout"))
+    variables = {"SMENTRY_STOP_TIMEOUT": "80s"} if where == "variable" else {}
+    found = job.resolve(None, ["true"], config.resolve(flags, variables, "/no/such.yaml"), PATH)
+    assert found.stop_timeout == 80
+
+
+def test_a_profile_that_no_platform_has_is_refused() -> None:
+    with pytest.raises(RefusedError, match="--profile: expected sagemaker, ecs, kubernetes or batch, got 'lambda'"):
+        settings(profile="lambda")
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [("120", ("120", "115", "115")), ("25s", ("25", "22.5", "22")), ("1500ms", ("1.5", "1.35", "1"))],
 )

@@ -172,10 +172,10 @@ class Container:
         return docker("logs", self.identity).stderr.splitlines()[-1]
 
     def killed_by_smentry(self) -> int:
-        """How many processes smentry says it has killed, in its last line; fails where it does not say."""
-        found = re.search(r"done in [\d.]+ s of [\d.]+ s: .*\b(\d+) killed", self.last_line)
+        """How many processes smentry says it has killed, in its last line about the stop; fails where it does not say."""
+        found = re.findall(r"done in [\d.]+ s of [\d.]+ s: .*\b(\d+) killed", self.output)
         assert found, self.output
-        return int(found.group(1))
+        return int(found[-1])
 
     def has(self, name: str) -> bool:
         """Whether the program has written the file `name`."""

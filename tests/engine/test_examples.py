@@ -23,12 +23,14 @@ def run_readme(image: str, base: str) -> Iterator[Callable[[str], str]]:
     """Run the commands of an example's README, on the image for the tests; what they made is removed."""
     names: set[str] = set()
     images: set[str] = set()
+    volumes: set[str] = set()
 
     def run(example: str) -> str:
         text = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
         (commands,) = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
         names.update(re.findall(r"--name (\S+)", commands))
         images.update(re.findall(r"docker build -t (\S+)", commands))
+        volumes.update(re.findall(r"docker volume create (\S+)", commands))
         commands = commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={PLAIN} ")
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
@@ -50,7 +52,8 @@ def run_readme(image: str, base: str) -> Iterator[Callable[[str], str]]:
         docker("rm", "--force", name, check=False)
     for built in images:
         docker("rmi", "--force", built, check=False)
-    docker("volume", "rm", "--force", "example-model", check=False)
+    for volume in volumes:
+        docker("volume", "rm", "--force", volume, check=False)
 
 
 def test_a_bundled_shell_script(run_readme: Callable[[str], str]) -> None:
@@ -78,6 +81,22 @@ def test_training_and_serving_from_one_image(run_readme: Callable[[str], str]) -
     assert " of 120 s: " in shown
     assert " of 30 s: " in shown
     assert re.search(r"^-?\d\.\d+$", shown, re.MULTILINE)
+
+
+def test_an_image_of_ones_own_answers_a_request_while_it_is_stopped(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("bring-your-own")
+    assert shown.index("saved after epoch 300") < shown.index("serving on port 8080")
+    assert re.search(r"^0\.\d\d$", shown, re.MULTILINE)
+    assert shown.index("told /opt/program/serve") < shown.rindex("exit code 0")
+    assert "every request is answered" in shown
+    assert re.search(r"done in \d\.\d+ s of 30 s: ", shown)
+
+
+def test_nginx_and_its_companion_answer_a_request_while_they_are_stopped(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("nginx-gunicorn")
+    assert re.search(r"^0\.50$", shown, re.MULTILINE)
+    assert shown.index("SIGQUIT after 0.00 s") < shown.index("told gunicorn")
+    assert re.search(r"done in \d\.\d+ s of 30 s: .* exit code 0", shown)
 
 
 def test_the_demo_in_a_container(base: str) -> None:

@@ -71,7 +71,7 @@ def test_a_script_of_a_channel_gets_its_arguments_whole(engine: Engine, ml: Path
     script(ml / "input/data/s3-channel/custom_entrypoint.sh", NOTES_ARGUMENTS + "exit 7\n")
     container = engine.start("--script", "s3-channel/custom_entrypoint.sh", "a", "b c", options=mounted(ml))
     assert container.end() == 7, container.output
-    assert container.lines("arguments") == ["a", "b c"]
+    assert container.lines("arguments") == ["--epochs", "3", "a", "b c"]
     assert container.read("directory") == "/opt/ml/input/data/s3-channel"
 
 
@@ -142,6 +142,20 @@ def test_no_argument_is_train_where_there_is_a_job(engine: Engine, ml: Path) -> 
     assert facts(container)["argv"] == ["/opt/programs/train.py"]
 
 
+def test_no_argument_runs_what_the_sdk_has_sent(engine: Engine, ml: Path) -> None:
+    channel = {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
+    (ml / "input/config/inputdataconfig.json").write_text(json.dumps({"code": channel, "sm_drivers": channel}))
+    for directory in ("code", "sm_drivers"):
+        (ml / "input/data" / directory).mkdir()
+    # The first line is empty, as in the SDK's template; `[[` is for bash alone.
+    script(
+        ml / "input/data/sm_drivers/sm_train.sh", f"\n#!/bin/bash\nset -e\n[[ $SM_HP_EPOCHS == 3 ]]\n{NOTES_ARGUMENTS}"
+    )
+    container = engine.start(options=mounted(ml))
+    assert container.end() == 0, container.output
+    assert container.lines("arguments") == []
+
+
 def test_no_argument_without_a_job_is_an_error_that_says_how(engine: Engine) -> None:
     container = engine.start()
     assert container.end() == 2
@@ -158,7 +172,7 @@ def test_a_script_of_the_code_channel_is_found_by_itself(engine: Engine, image: 
     script(ml / "input/data/code/custom_entrypoint.sh", NOTES_ARGUMENTS)
     container = engine.start("train", "a", image=bare, options=mounted(ml))
     assert container.end() == 0, container.output
-    assert container.lines("arguments") == ["a"]
+    assert container.lines("arguments") == ["--epochs", "3", "a"]
 
 
 def test_nothing_to_train_names_the_places_and_leaves_the_failure_file(engine: Engine, image: str, ml: Path) -> None:
