@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 QUICK := --numprocesses auto --dist loadfile -m "not engine and not slow" --ignore tests/engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-docker image test test-quick test-pythons fuzz stress bench lint wheel clean
+.PHONY: help demo demo-docker image test test-quick test-pythons parity fuzz stress bench lint wheel clean
 .PHONY: $(MINORS:%=test-python-%)
 
 help:
@@ -22,9 +22,11 @@ help:
 	@echo "make test          all tests; those that need a container engine skip where none answers"
 	@echo "make test-quick    the tests that need no engine, in about a minute"
 	@echo "make test-pythons  the quick tests on every Python from 3.9 to 3.13 found here"
+	@echo "make parity        smentry and the AWS training toolkit start the same program, side by side"
 	@echo "make fuzz          a million random steps against the promises of the lifecycle"
 	@echo "make stress        1,000 stops of random programs at random moments"
 	@echo "make bench         the budgets, measured; writes docs/performance.md"
+	@echo "make failures      every way to fail, in containers; writes the table of docs/contract.md"
 	@echo "make lint          ruff, mypy, import-linter"
 	@echo "make wheel         dist/smentry-*.whl"
 	@echo "make clean         remove what the targets above have made"
@@ -87,6 +89,17 @@ $(MINORS:%=test-python-%): test-python-%:
 	@$(INSTALL) --editable '.[test]'
 	@touch $@
 
+# Apart from the other tests: it brings a command called `train`, which smentry would find on PATH.
+.venv-parity/ready: pyproject.toml
+	$(call venv,$(PYTHON),.venv-parity)
+	@$(INSTALL) --group parity
+	@$(INSTALL) --no-deps 'sagemaker-train>=1.0'  # only for the files that the SDK sends
+	@touch $@
+
+parity: $(VENV)/ready .venv-parity/ready
+	@SMENTRY_PARITY_PYTHON="$(CURDIR)/.venv-parity/bin/python" \
+		$(RUN) -m pytest tests/sagemaker/test_parity.py tests/sagemaker/test_drivers.py $(PYTEST_ARGS)
+
 fuzz: $(VENV)/ready
 	@SMENTRY_FUZZ_STEPS=1000000 $(RUN) -m pytest tests/pid1/test_promises.py -k fuzz -s $(PYTEST_ARGS)
 
@@ -95,6 +108,9 @@ stress: $(VENV)/ready
 
 bench: $(VENV)/ready
 	@$(RUN) -m tests.bench
+
+failures: $(VENV)/ready
+	@SMENTRY_REQUIRE_ENGINE=1 SMENTRY_WRITE_FAILURES=1 $(RUN) -m pytest -q tests/engine/test_failures.py $(PYTEST_ARGS)
 
 lint: $(VENV)/ready
 	@$(RUN) -m ruff check
@@ -108,6 +124,6 @@ wheel: .venv-demo/ready
 	@ls dist/*.whl
 
 clean:
-	rm -rf .venv .venv-demo .venv-3.* dist build *.egg-info
+	rm -rf .venv .venv-demo .venv-parity .venv-3.* dist build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find smentry tests -name __pycache__ -prune -exec rm -rf {} +
