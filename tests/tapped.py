@@ -50,6 +50,7 @@ class Tapped:
 SUPERVISE = """
 import _signal, json, os, sys
 mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+from smentry.pid1.companions import Companion
 from smentry.pid1.hooks import Hook
 from smentry.pid1.process import Program
 from smentry.pid1.state import Plan
@@ -57,7 +58,8 @@ from smentry.pid1.stderr import Log
 from smentry.pid1.supervisor import supervise
 given = json.loads(sys.argv[1])
 hooks = [Hook(**hook) for hook in given.get("hooks", ())]
-plan = Plan(hooks=hooks, linger=1.0, **given.get("plan", {}))
+companions = [Companion(**companion) for companion in given.get("companions", ())]
+plan = Plan(hooks=hooks, companions=companions, linger=1.0, **given.get("plan", {}))
 program = Program(given["argv"], dict(os.environ), path=given.get("path", "/usr/bin/env"), label=given.get("label", "program"))
 program.argv = ["env", *program.argv]
 report = supervise(program, plan, log=Log(-1), mask=mask, evidence=True, tap=given.get("tap", True))

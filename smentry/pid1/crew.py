@@ -53,8 +53,9 @@ class Crew:
     def start(self, effect: StartCompanion) -> CompanionStarted | CompanionFailed:
         """Start a companion in a process group of its own."""
         companion, environment = effect.companion, self._program.environment
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        null = -1
         try:
+            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             if effect.index not in self._paths:
                 self._paths[effect.index] = executable.lookup(companion.run[0], environment)
             pid = process.start(
@@ -75,8 +76,11 @@ class Crew:
             return CompanionFailed(effect.index, error.code, error.message)
         except process.StartError as error:
             return CompanionFailed(effect.index, error.code, str(error))
+        except OSError as error:  # no more files can be opened, or the disk fails: the program goes on
+            return CompanionFailed(effect.index, 1, f"{error.filename or companion.run[0]}: {error.strerror}")
         finally:
-            os.close(null)
+            if null >= 0:
+                os.close(null)
         self._timeline.companion_started(companion, pid, time.monotonic())
         return CompanionStarted(effect.index, pid)
 

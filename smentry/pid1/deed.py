@@ -10,6 +10,7 @@ import os
 import time
 
 from smentry.pid1 import linux, signals, targets
+from smentry.pid1.stderr import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Deed:
 
 def say(text: str) -> None:
     """One line on the hook's output."""
-    os.write(1, (text + "\n").encode("utf-8", "backslashreplace"))
+    os.write(1, (one_line(text) + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _call(function: Callable[[Callable[[str], None]], int]) -> int:

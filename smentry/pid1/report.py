@@ -50,7 +50,8 @@ class Report:
     then, `victims` who was there as far as that is known, the main process first, as `train.py (17)`.
     `deaths` are those who died of a signal beside the main process, by themselves: until it had gone, or a stop was requested.
     `defect` is what broke in smentry itself. `hooks` are those that failed, in the order of their ends. `tail` is the end of what
-    was written to stderr, unchanged, at most 64 KB, empty without the tap. `evidence` is what the kernel counted meanwhile, None
+    was written to stderr, unchanged, at most 64 KB, empty without the tap; beside companions, until the main process had gone,
+    as far as that was soon known. `evidence` is what the kernel counted meanwhile, None
     where nobody asked for it.
     """
 

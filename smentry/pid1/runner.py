@@ -24,6 +24,8 @@ MARK = "SMENTRY_HOOK"
 
 _CHUNK = 2048
 """Bytes that are read of a hook's output at once: a thousand lines may be in them."""
+_DESCRIPTORS = 1024
+"""More descriptors than an init has open."""
 _TURN = 0.01
 """Seconds that reading hooks' output may take in one turn of the loop, for deadlines come first."""
 _LAST_WORDS = 0.05
@@ -102,10 +104,13 @@ class Runner:
             null = os.open(os.devnull, os.O_RDONLY)
             for descriptor, target in ((null, 0), (writer, 1), (writer, 2)):
                 os.dup2(descriptor, target)
+            if not deed.hook.run:
+                # What exec would close: a copy of the tap's end would keep the program from seeing that nobody reads its stderr.
+                os.closerange(3, _DESCRIPTORS)
             deed.prepare()
             identity = self._program.identity
             if identity is not None and not deed.hook.own:
-                os.fchown(writer, identity.uid, identity.gid)  # or it could not open /dev/stderr
+                os.fchown(1, identity.uid, identity.gid)  # or it could not open /dev/stderr
                 os.setgroups(identity.groups)
                 os.setgid(identity.gid)
                 os.setuid(identity.uid)

@@ -93,6 +93,7 @@ class Supervisor:
         self._mask = frozenset(mask)
         self._timeline = timeline
         self._state = State()
+        self._state.signal = lifecycle.default_signal(plan)  # for the last resort; a stop by signal sets its own
         self._pid = os.getpid()
         self._ignored_children = False
         self._terminal = Terminal()

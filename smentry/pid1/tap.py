@@ -96,6 +96,10 @@ class Tap:
                     self._keep(memoryview(os.read(self._reader, _ROOM)))
             except OSError:
                 pass  # that was all, or the reader of stderr has gone
+        return self.end()
+
+    def end(self) -> bytes:
+        """The end of all that has been read."""
         end = self._seen % KEPT
         return bytes(self._tail[:end]) if self._seen < KEPT else bytes(self._tail[end:]) + bytes(self._tail[:end])
 

@@ -8,7 +8,7 @@ from smentry.pid1 import lifecycle, targets, telling
 from smentry.pid1.companions import CompanionFailed, CompanionOver, CompanionStarted, NotAgain, Standing, StartCompanion
 from smentry.pid1.events import Look, Looked, Reaped, Start, StartFailed, Time
 from smentry.pid1.linux import Process
-from smentry.pid1.state import AUTO, NEVER, RUNNING, STARTING, TERMINATING, code_of
+from smentry.pid1.state import AUTO, NEVER, RUNNING, STARTING, STOPPING, TERMINATING, code_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def step(plan: Plan, state: State, event: Event, now: float) -> Step:
             if standing.again_at != NEVER:
                 _put(state, index, Standing())
                 effects.append(NotAgain(plan.companions[index]))
+    if state.phase == STOPPING:
+        state.look_at = NEVER  # of _reaped: nobody looks in this phase
     if state.phase == TERMINATING and any(standing.pid and standing.turn_at is None for standing in state.companions):
         state.most_at = min(state.most_at, now + (state.end_at - now) * lifecycle.NEARLY)
     state.again_at = min([standing.again_at for standing in state.companions], default=NEVER)

@@ -36,6 +36,7 @@ class Witness:
         self._began = 0.0  # when the program was started
         self._baseline: Baseline | None = None
         self._tap: Tap | None = None
+        self._last_words = b""  # of a program beside which others go on to write
 
     def come(self, *, evidence: bool, tap: bool) -> None:
         """Before anything is started: `evidence` is wanted, or a `tap` for stderr."""
@@ -81,7 +82,9 @@ class Witness:
             if self._baseline is not None:
                 self.report.evidence = self._baseline.evidence()
             if self._tap is not None:
-                self._tap.catch_up(time.monotonic() + min(_LAST_WORDS, self._plan.reserve / 10))
+                until = time.monotonic() + min(_LAST_WORDS, self._plan.reserve / 10)
+                if self._tap.catch_up(until) and self._plan.companions:
+                    self._last_words = self._tap.end()
 
     def killed(self, why: str, victims: list[str], state: State) -> None:
         """Everything is being killed; the first time says why."""
@@ -111,7 +114,9 @@ class Witness:
         """smentry leaves: what was written to stderr is passed on, as far as that goes in the time there is."""
         if self._tap is not None:
             now = time.monotonic()
-            self.report.tail = self._tap.close(min(now + _REST, state.sigkill_at - self._plan.reserve * GIVE_UP))
+            left = state.sigkill_at - self._plan.reserve * GIVE_UP - now
+            tail = self._tap.close(now + min(_REST, left / 2))  # the other half is for who says why the program failed
+            self.report.tail = self._last_words or tail
 
     def leave(self, code: int, state: State) -> Report:
         """Everything is over; what was seen of it."""

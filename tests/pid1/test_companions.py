@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -340,6 +341,20 @@ def test_one_that_fails_is_started_again_after_a_while_and_the_run_goes_on(start
     assert run.lines("log") == ["program told SIGTERM", "program ended", "flaky told SIGTERM", "flaky ended"]
 
 
+def test_one_for_which_no_file_can_be_opened_has_failed_and_the_run_goes_on(start: Starter) -> None:
+    fails = companion("fails", run=sh("until [ -e $STATE/go ]; do sleep 0.02; done; exit 4"), restart="on-failure")
+    run = start(beside("program"), config=config(fails))
+    ready(run, "program")
+    opened = len(os.listdir(f"/proc/{run.pid}/fd"))
+    soft, hard = resource.prlimit(run.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(run.pid, resource.RLIMIT_NOFILE, (opened, hard))
+    (run.state / "go").touch()
+    wait_until(lambda: said(run, "Too many open files; started again in 2 s"), "the failure", 10)
+    resource.prlimit(run.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    assert run.stop() == 0
+    assert run.lines("log") == ["program told SIGTERM", "program ended"]
+
+
 def test_at_the_limit_of_restarts_the_job_is_stopped(start: Starter) -> None:
     fails = companion("fails", run=sh("echo x >>$STATE/tries; exit 4"), restart="on-failure", restarts=1)
     run = start(beside("program"), config=config(fails))
@@ -472,6 +487,16 @@ def test_with_a_defect_everybody_is_told_its_own_signal(mode: str, where: str, s
     assert sorted(run.lines("log")) == ["a ended", "a told SIGQUIT", "program ended", "program told SIGTERM"]
     assert run.seconds < 15
     assert run.left == {}
+
+
+def test_with_a_defect_before_a_stop_the_program_is_told_what_a_stop_tells(start: Starter) -> None:
+    given = config(companion("a"), stop_timeout=15)
+    where = "timeline.Timeline.forwarded"
+    run = start(beside("program"), "--rewrite", "TERM:QUIT", init=BROKEN, BREAK=where, config=given)
+    ready(run, "a", "program")
+    run.send(signal.SIGWINCH)
+    assert run.end() == 1
+    assert sorted(run.lines("log")) == ["a ended", "a told SIGTERM", "program ended", "program told SIGQUIT"]
 
 
 def test_the_record_has_them(start: Starter) -> None:

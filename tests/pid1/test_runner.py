@@ -76,6 +76,7 @@ def test_a_closed_output_is_not_taken_for_the_next_hooks(start: Starter) -> None
     assert written(run, "b") == ["half-whole"]
 
 
+@pytest.mark.slow
 def test_floods_do_not_make_a_stop_late(start: Starter) -> None:
     """Of what start hooks left behind, which write as long as they live."""
     hooks = ['on: start, run: [sh, -c, "(yes x &)"]'] * 6

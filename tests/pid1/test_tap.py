@@ -235,15 +235,17 @@ FLOOD = (
 def test_a_reader_that_does_not_read_stops_neither_signals_nor_the_deadline(tmp_path: Path, tapped: Tapped) -> None:
     with pipe() as (reader, writer):
         command = python(FLOOD, str(tmp_path / "signalled"))
-        process = tapped(command, "--stop-timeout", "6", stderr=writer)
+        process = tapped(command, "--stop-timeout", "8", stderr=writer)
         wait_until_full(writer)
         process.send_signal(signal.SIGUSR1)
         wait_until((tmp_path / "signalled").exists, "the signal to be passed on")
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT) == 128 + signal.SIGKILL
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 8
         assert set(os.read(reader, 1 << 20)) == set(b"y")
+    # Nor does it take the time to say why.
+    assert "its 7.2 s were over" in (tmp_path / "ml/output/failure").read_text()
 
 
 def test_a_reader_that_reads_late_gets_everything(tmp_path: Path, tapped: Tapped) -> None:
@@ -271,6 +273,28 @@ def test_when_the_reader_goes_away_the_program_gets_what_it_would_have_got(ignor
     os.read(process.stderr.fileno(), 4096)
     process.stderr.close()
     assert process.wait(LIMIT) == (32 if ignored else 128 + signal.SIGPIPE)
+
+
+def test_the_reader_goes_away_for_the_program_too_while_a_hook_runs_that_is_no_command(
+    tmp_path: Path, tapped: Tapped
+) -> None:
+    config = tmp_path / "smentry.yaml"
+    config.write_text("hooks:\n  - {on: USR2, signal: USR1, wait_for: /nowhere/at/all, timeout: 10m}\n")
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'asked'))\n"
+        "os.write(1, b'ready')\n"
+        "while True: os.write(2, b'y' * 4096)\n"
+    )
+    process = tapped(python(code), "--config", str(config), stdout=PIPE, stderr=PIPE)
+    assert process.stdout
+    assert process.stderr
+    read_until(process.stdout.fileno(), b"ready")
+    process.send_signal(signal.SIGUSR2)
+    read_until(process.stdout.fileno(), b"asked")
+    process.stderr.close()
+    assert process.wait(LIMIT) == 128 + signal.SIGPIPE
 
 
 def test_a_broken_pipe_is_no_signal_to_pass_on(tmp_path: Path) -> None:

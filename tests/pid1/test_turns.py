@@ -6,6 +6,7 @@ import pytest
 
 from smentry.pid1 import events, state, turns
 from smentry.pid1.companions import Companion, CompanionOver, CompanionStarted, NotAgain, StartCompanion
+from smentry.pid1.hooks import Hook
 
 FAILED, OK = 1 << 8, 0
 
@@ -89,3 +90,19 @@ def test_the_end_of_one_and_of_the_program_at_once_is_the_programs() -> None:
     here, effects = turns.step(plan, here, events.Reaped([(11, OK)], left=False), 1.0)
     assert isinstance(effects[-1], events.Exit)
     assert effects[-1].code == 0
+
+
+def test_stopping_hooks_are_waited_for_asleep_though_a_look_was_due() -> None:
+    plan = state.Plan(
+        stopping=40.0,
+        hooks=[Hook("stopping", "h", run=["h"], timeout=40.0)],
+        companions=[Companion("a", ["a"])],
+        wait_all=True,
+    )
+    here = state.State()
+    for event in (events.Begin(), CompanionStarted(0, 10), events.Started(2, 0)):
+        here, _ = turns.step(plan, here, event, 0.0)
+    here, _ = turns.step(plan, here, events.Reaped([(2, OK)], left=True), 1.0)
+    assert here.wake < 1.5  # is anything left but the companion?
+    here, _ = turns.step(plan, here, events.Signal(15), 1.01)
+    assert here.wake == 41.01

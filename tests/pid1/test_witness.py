@@ -62,6 +62,16 @@ def test_who_is_killed_after_the_main_process_has_gone(tmp_path: Path) -> None:
     assert [name.partition(" ")[0] for name in report["victims"]] == [os.path.basename(sys.executable)[:15]]
 
 
+def test_the_last_words_are_the_programs_whatever_companions_say_when_they_are_stopped(tmp_path: Path) -> None:
+    chatty = "trap 'echo shutting down >&2; exit 0' TERM; touch ready; while :; do sleep 0.05; done"
+    program = "until [ -e ready ]; do sleep 0.02; done; echo why >&2; exit 6"
+    with open(tmp_path / "err", "wb") as err:
+        companions = [{"name": "a", "run": ["sh", "-c", chatty]}]
+        report = supervised(tmp_path, ["sh", "-c", program], companions=companions, stderr=err)
+    assert (report["code"], report["tail"]) == (6, "why\n")
+    assert "shutting down\n" in (tmp_path / "err").read_text()
+
+
 def test_an_orphan_that_died_of_a_signal(tmp_path: Path) -> None:
     code = (
         "import os, signal, time\n"
@@ -70,7 +80,8 @@ def test_an_orphan_that_died_of_a_signal(tmp_path: Path) -> None:
         "    if not pid: os.kill(os.getpid(), signal.SIGBUS)\n"
         "    open('pid', 'w').write(str(pid)); os._exit(0)\n"
         "os.wait()\n"
-        "time.sleep(0.3)\n"
+        "orphan = open('pid').read()\n"
+        "while os.path.exists(f'/proc/{orphan}'): time.sleep(0.01)\n"  # until it has been reaped
         "raise SystemExit(1)\n"
     )
     report = supervised(tmp_path, python(code))

@@ -44,8 +44,8 @@ def becomes(say):
 
 
 def waits(say):
-    say("waiting")
     note("waiting")
+    say("waiting")
     while True:
         _signal.pause()
 
