@@ -10,11 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import NoReturn
 
-    from smentry.config import Flag, Option, Settings
-    from smentry.job import Job
-    from smentry.pid1.hooks import Hook
-    from smentry.pid1.process import Program
-    from smentry.pid1.report import Report
+    from smentry.config import Flag, Option
     from smentry.pid1.stderr import Log
 
 # Only what the interpreter itself has loaded is imported here: the rest waits until sys.path is sanitised.
@@ -121,107 +117,9 @@ def _run(argv: list[str], environment: dict[str, str], invocation: Invocation, m
         from smentry import dryrun
 
         return _write(dryrun.render(found, settings))
-    explained = _is_explained(invocation, environment)
-    here = ""
-    if explained:
-        from smentry import outcome
+    from smentry import run
 
-        here = outcome.host(environment)  # now, for at the end the file system may not answer any more
-    report = _supervise(found, settings, mask, log, explained=explained)
-    if report.code:
-        from smentry import outcome
-
-        outcome.failed(report, found, here, log, tell=explained)
-    return report.code
-
-
-def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, explained: bool) -> Report:
-    from smentry.pid1.state import Plan
-    from smentry.pid1.supervisor import supervise
-
-    program = _program(job, log)
-    if job.settle is not None:
-        program.settle = lambda: _settled(job, program, log)
-    plan = Plan(
-        stop_timeout=job.stop_timeout,
-        reserve=job.reserve,
-        stopping=job.stopping,
-        after=job.after,
-        hooks=_hooks(job, settings),
-        companions=job.companions,
-        linger=settings.linger,
-        scope=settings.scope,
-        stop_signals=frozenset(settings.stop_signals),
-        rewrites=_rewrites(job, settings),
-        success=frozenset(settings.success),
-        wait_all=settings.wait_all,
-        max_runtime=settings.max_runtime,
-        inherited=sum(1 << (number - 1) for number in mask),
-    )
-    return supervise(
-        program,
-        plan,
-        log=log,
-        mask=mask,
-        parent_death=settings.parent_death,
-        warn_on_reap=settings.warn_on_reap,
-        timeline=settings.timeline,
-        evidence=explained,
-        tap=explained and settings.tap == "auto" and _has_readers(2),
-    )
-
-
-def _program(job: Job, log: Log) -> Program:
-    """The program as the init wants it, having said what was found, and what is odd about it."""
-    from smentry.pid1.process import Identity, Program
-
-    for warning in job.warnings:
-        log.warning("config", warning)
-    job.warnings = []
-    if job.found:
-        log.info("found", f"{job.verb or 'script'}: {job.label} ({job.found})", path=job.path, why=job.found)
-    identity = Identity(*job.identity) if job.identity else None
-    return Program(job.argv, job.environment, job.directory, identity, job.label, job.path)
-
-
-def _settled(job: Job, standing: Program, log: Log) -> Program:
-    """The program that is found now, for which `standing` has stood. Raises StartError where there is none."""
-    from smentry.errors import RefusedError
-    from smentry.pid1.process import StartError
-
-    assert job.settle is not None
-    try:
-        job.settle()
-    except RefusedError as refused:
-        raise StartError(refused.code, " ".join([refused.message, "; ".join(refused.details)]).strip()) from None
-    # What the program gets, hooks get too, and whatever else was made of the one before.
-    standing.environment.clear()
-    standing.environment.update(job.environment)
-    job.environment = standing.environment
-    return _program(job, log)
-
-
-def _rewrites(job: Job, settings: Settings) -> dict[int, int]:
-    """What is passed on in the place of which signal."""
-    own = settings.serve_signal if job.verb == "serve" else None
-    told = {} if own is None else dict.fromkeys(settings.stop_signals, own)
-    return {**told, **dict(settings.rewrite)}
-
-
-def _hooks(job: Job, settings: Settings) -> tuple[Hook, ...]:
-    """What is to be done before the program, by smentry itself and by the user."""
-    if not job.steps:
-        return settings.hooks
-    from smentry.pid1.hooks import START, Hook
-
-    def own(late: bool) -> list[Hook]:
-        return [
-            Hook(START, step.name, call=step.call, own=step.own, required=True, timeout=float("inf"))
-            for step in job.steps
-            if step.late == late
-        ]
-
-    return (*own(False), *settings.hooks, *own(True))
+    return run.run(found, settings, environment, mask, log)
 
 
 # -- the arguments ---------------------------------------------------------------------------------
@@ -321,18 +219,6 @@ def _next(written: str, option: Option, words: list[str]) -> str:
 # -- what is said ----------------------------------------------------------------------------------
 
 
-def _is_explained(invocation: Invocation, environment: Mapping[str, str]) -> bool:
-    """Whether the platform would be told why the program failed."""
-    if invocation.verb is not None:
-        return invocation.verb == "train"
-    if not os.path.isdir(environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"):
-        return False  # as under tini, without loading more
-    from smentry.sagemaker.layout import Layout
-
-    layout = Layout.of(environment)
-    return os.path.isdir(layout.config) or layout.is_processing()
-
-
 def _is_dry(invocation: Invocation, environment: Mapping[str, str]) -> bool:
     """Whether nothing is to be written, as far as that is known after an error."""
     asked = any(flag.option.name == "dry-run" for flag in invocation.flags)
@@ -390,12 +276,6 @@ def _fill_standard_descriptors() -> None:
                 os.open("/dev/null", os.O_RDWR)  # the lowest free number, open(2)
             except OSError:
                 pass  # an image without /dev; then nothing is said
-
-
-def _has_readers(descriptor: int) -> bool:
-    """Whether a program's output may be listened to on its way: not on a terminal, for which programs write otherwise, nor
-    where it was closed (_fill_standard_descriptors), which the program is to find so."""
-    return not os.isatty(descriptor) and os.get_inheritable(descriptor)
 
 
 def _sanitise_path() -> None:

@@ -32,7 +32,9 @@ def render(job: Job, settings: Settings) -> str:
     if job.identity:
         uid, gid, groups = job.identity
         program["user"] = {"uid": uid, "gid": gid, "groups": groups}
-    program["environment"] = {name: mask(shown(name, job.environment[name]), secrets) for name in job.added}
+    program["environment"] = _Lines(
+        (name, mask(shown(name, job.environment[name]), secrets)) for name in sorted(job.added)
+    )
     document = {
         "program": program,
         "budget": {
@@ -54,8 +56,23 @@ def render(job: Job, settings: Settings) -> str:
         },
         "warnings": job.warnings,
     }
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    text: str = yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
+    )
     return text
+
+
+class _Lines(dict[str, str]):
+    """What is written one entry a line: a training program has some sixty variables."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what is short on one line, but not _Lines."""
+
+
+_Dumper.add_representer(
+    _Lines, lambda dumper, lines: dumper.represent_mapping("tag:yaml.org,2002:map", lines, flow_style=False)
+)
 
 
 def _step(step: Step) -> dict[str, str]:

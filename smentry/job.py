@@ -214,13 +214,22 @@ def _fetch(job: Job, tree: Layout, refused: RefusedError) -> Found:
     """What stands for a program whose code has still to be fetched; where there is no code to fetch, it is refused."""
     from smentry.sagemaker import code, program
 
-    source = None
-    if refused.code == NOT_FOUND and not code.is_there(tree):
-        source = code.submitted(tree, job.environment)
+    if refused.code != NOT_FOUND:
+        raise refused
+    if code.is_there(tree):
+        raise _with(refused, code.left_alone(tree, job.environment))
+    source = code.submitted(tree, job.environment)
     if source is None:
         raise refused
     job.steps.append(code.fetching(source, tree, job.identity[:2] if job.identity else None))
     return program.to_come(tree, job.environment, source.text)
+
+
+def _with(refused: RefusedError, more: str) -> RefusedError:
+    """What was refused, with the end of its sentence, or as the last of its details."""
+    if refused.details and more:
+        return RefusedError(refused.message, refused.code, (*refused.details, more.lstrip("; ")))
+    return RefusedError(refused.message + more, refused.code, refused.details)
 
 
 def _wait(job: Job, tree: Layout, limit: float) -> None:

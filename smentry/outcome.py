@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _TIME_TO_EXPLAIN = 0.25
 """Seconds that must be left before the platform's SIGKILL for a failure to be looked into: so long a slow machine may take."""
-_TIME_TO_WRITE = 1.0
-"""Seconds that the failure file may take where nothing presses."""
 
 
 def refused(error: RefusedError, verb: str | None, environment: Mapping[str, str], log: Log, *, tell: bool) -> int:
@@ -57,7 +55,7 @@ def failed(report: Report, job: Job, here: str, log: Log, *, tell: bool) -> None
             log.error("defect", f"smentry itself failed: {describe(defect)}")
     left = report.sigkill_at - time.monotonic()
     if tell and left > 0:
-        _write(text, job.verb, job.environment, log, min(_TIME_TO_WRITE, left / 2))
+        _write(text, job.verb, job.environment, log, left)
 
 
 def broken(defect: BaseException, verb: str | None, environment: Mapping[str, str], log: Log, *, tell: bool) -> int:
@@ -90,15 +88,17 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}; please report this"
 
 
-def _write(
-    text: str, verb: str | None, environment: Mapping[str, str], log: Log, within: float = _TIME_TO_WRITE
-) -> None:
-    """Write the failure file, where this is a training or processing job, within so many seconds."""
+def _write(text: str, verb: str | None, environment: Mapping[str, str], log: Log, left: float = float("inf")) -> None:
+    """Write the failure file, where this is a training or processing job, in half of the seconds `left` at most."""
     if verb == "serve":
         return
-    from smentry.sagemaker import failure, layout
+    try:
+        from smentry.sagemaker import failure, layout
 
-    why_not = failure.write(layout.Layout.of(environment), text, training=verb == "train", within=within)
+        within = min(failure.WITHIN, left / 2)
+        why_not = failure.write(layout.Layout.of(environment), text, training=verb == "train", within=within)
+    except Exception as defect:  # the exit code is what it is
+        why_not = describe(defect)
     if why_not:
         log.warning("failure-file", f"the platform is not told why: {why_not}")
 

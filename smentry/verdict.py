@@ -5,34 +5,31 @@ It is loaded only where something failed.
 
 from __future__ import annotations
 
+from smentry.excerpt import body, cut, head, printable
 from smentry.pid1 import signals
+from smentry.sagemaker.failure import LIMIT
 from smentry.words import Words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from smentry.errors import RefusedError
     from smentry.pid1.evidence import Evidence
     from smentry.pid1.report import HookFailure, Report
 
-LIMIT = 1024
-"""Characters of the failure file that become the job's FailureReason."""
-
-_FIRST = 520
-_NOTE = 330
-_LAST = 300
-_ELLIPSIS = "…"
+_FIRST, _NOTE, _LAST = 520, 330, 300
+"""Characters of the longest first line, of a note behind it, and of a line of stderr within the first."""
 _MIB = 1 << 20
 _SHELL_NOT_FOUND, _SHELL_NOT_EXECUTABLE = 127, 126  # POSIX, 2.8.2 Exit Status for Commands
 _BUS, _ILL, _SEGV, _ABRT, _FPE, _SYS, _XFSZ, _XCPU = 7, 4, 11, 6, 8, 31, 25, 24  # signal(7), x86 and ARM
 
 _OF_SIGNALS = {
-    _ILL: "it executed an instruction that this CPU does not have: something in the image was built for another CPU",
-    _FPE: "an integer was divided by zero in native code",
-    _SYS: "it made a system call that the container's seccomp profile forbids",
-    _XCPU: "its limit of CPU time (ulimit -t) was reached",
-    _XFSZ: "its limit of the size of a file (ulimit -f) was reached",
+    _ILL: "It executed an instruction that this CPU does not have: something in the image was built for another CPU",
+    _FPE: "An integer was divided by zero in native code",
+    _SYS: "It made a system call that the container's seccomp profile forbids",
+    _XCPU: "Its limit of CPU time (ulimit -t) was reached",
+    _XFSZ: "Its limit of the size of a file (ulimit -f) was reached",
 }
 
 
@@ -85,9 +82,9 @@ def explain(report: Report, *, host: str = "", mask: Callable[[str], str] = str,
 
 def refused(error: RefusedError, *, host: str = "", mask: Callable[[str], str] = str) -> str:
     """The failure text where smentry starts nothing: the message, and as many of its details as there is room for."""
-    first = _printable(mask(f"{f'{host}: ' if host else ''}smentry: {error.message}"))
-    first = _cut(first, LIMIT)
-    details = _head([f"  {_printable(mask(detail))}" for detail in error.details], LIMIT - len(first) - 1)
+    first = printable(mask(f"{f'{host}: ' if host else ''}smentry: {error.message}"))
+    first = cut(first, LIMIT)
+    details = head([f"  {printable(mask(detail))}" for detail in error.details], LIMIT - len(first) - 1)
     return mask("\n".join([first, *details]))
 
 
@@ -118,14 +115,14 @@ def people(seconds: float) -> str:
 def _not_started(report: Report, mask: Callable[[str], str]) -> _Draft:
     failed = [hook for hook in report.hooks if hook.required and hook.event == "start"]
     if failed and not report.reason:
-        return _hook(failed[-1], report.label, mask)
+        return _hook(failed[-1], report, mask)
     if report.refusal:
         return _Draft(f"smentry: {report.refusal}", news=False)
     came = f"{report.reason} came" if report.reason else "smentry ended"
     return _Draft(f"{came} before {report.label} was started", news=False)
 
 
-def _hook(hook: HookFailure, label: str, mask: Callable[[str], str]) -> _Draft:
+def _hook(hook: HookFailure, report: Report, mask: Callable[[str], str]) -> _Draft:
     words = _read("\n".join(hook.lines).encode("utf-8", "replace"), mask)
     notes = []
     # pip says what it tried on the way as WARNING, and what was wrong as ERROR.
@@ -140,8 +137,11 @@ def _hook(hook: HookFailure, label: str, mask: Callable[[str], str]) -> _Draft:
                 f"The package index cannot be reached{f' ({why})' if why else ''}: has the job a network (isolation, a VPC"
                 " without NAT)? Else put what it requires into the image"
             )
+    evidence = report.evidence
+    if evidence is not None and evidence.oom_kills and hook.status is not None and hook.status & 0x7F == signals.KILL:
+        words.cause = f"the kernel killed it for lack of memory: {_memory(evidence)}"
     said = words.cause or words.last
-    first = f"{hook.text}, so {label} was not started{f': {said}' if said else ''}"
+    first = f"{hook.text}, so {report.label} was not started{f': {said}' if said else ''}"
     return _Draft(first, *notes, words=words, news=False)  # its lines are in the log already
 
 
@@ -230,7 +230,7 @@ def _say_cause(draft: _Draft, words: Words, *, sure: bool) -> None:
     elif words.cause:
         draft.first += f"; the last exception, long before that: {words.cause}"
     elif words.last and "died of" not in draft.first and "killed by" not in draft.first:
-        draft.first += f"; on stderr: {_cut(words.last, _LAST)}"
+        draft.first += f"; on stderr: {cut(words.last, _LAST)}"
 
 
 def _short_of_memory(report: Report, draft: _Draft, words: Words, fatal: int, after: str) -> bool:
@@ -290,7 +290,7 @@ def _crashed(report: Report, draft: _Draft, words: Words, fatal: int, after: str
             "Native code used memory that is not its own. PYTHONFAULTHANDLER=1 shows where in Python that was"
         )
     elif fatal in _OF_SIGNALS and not words.cause:
-        draft.notes.append(_OF_SIGNALS[fatal][:1].upper() + _OF_SIGNALS[fatal][1:])
+        draft.notes.append(_OF_SIGNALS[fatal])
     elif itself and fatal in (signals.TERM, signals.INT, signals.QUIT) and not report.reason:
         draft.notes.append(f"{signals.name(fatal)} did not come through smentry: a process in the container sent it")
 
@@ -321,84 +321,15 @@ def _count(number: int) -> str:
 
 
 def _compose(first: str, draft: _Draft, mask: Callable[[str], str]) -> Verdict:
-    line = _cut(_printable(mask(first)), _FIRST)
+    line = cut(printable(mask(first)), _FIRST)
     kept = [line]
     left = LIMIT - len(line)
     for note in draft.notes:
-        note = _cut(_printable(mask(note)), _NOTE)
+        note = cut(printable(mask(note)), _NOTE)
         if len(note) + 1 <= left:
             kept.append(note)
             left -= len(note) + 1
     if draft.words is not None:
-        kept += _body(draft.words, line, left - 1)
+        kept += body(draft.words, line, left - 1)
     text = mask("\n".join(kept))
     return Verdict(text.partition("\n")[0], text, news=draft.news)
-
-
-def _body(words: Words, line: str, room: int) -> list[str]:
-    """As much of the traceback, or of the last lines, as there is room for."""
-    message = [text for text in words.message if text.strip()]
-    if len(message) == 1 and message[0].strip() in line:
-        message = []
-    lines = [text for text in words.lines if text.strip()]
-    if words.first:
-        return _head([text for text in lines if not line.endswith(f": {text.strip()}")], room)
-    if not message and lines and line.endswith(f": {lines[-1].strip()}"):
-        lines = lines[:-1]
-    message = _head(message, room // 2)
-    room -= sum(len(text) + 1 for text in message)
-    kept = _end(lines, room)
-    if len(kept) < len(lines):
-        about = [words.earlier and f"First: {words.earlier}", *([] if words.own[:1] == kept[1:2] else words.own)]
-        about = [_cut(text, 160) for text in about if text and text not in kept]
-        needed = sum(len(text) + 1 for text in about)
-        if about and needed < room // 2:
-            kept = [*about, *_end(lines, room - needed)]
-    return [*kept, *message]
-
-
-def _end(lines: Sequence[str], room: int) -> list[str]:
-    """The last lines, as many as there is room for; a mark stands for the others."""
-    kept: list[str] = []
-    for line in reversed(lines):
-        mark = 0 if len(kept) + 1 == len(lines) else len(_ELLIPSIS) + 1
-        if len(line) + 1 + mark > room:
-            if not kept and room > 20:
-                start = len(line) - room + 2
-                return [_ELLIPSIS + line[_boundary(line, start, 1) :]]
-            return [_ELLIPSIS, *reversed(kept)] if kept else []
-        kept.append(line)
-        room -= len(line) + 1
-    return kept[::-1]
-
-
-def _head(lines: Sequence[str], room: int) -> list[str]:
-    """The first lines, as many as there is room for; a mark stands for the others."""
-    kept: list[str] = []
-    for line in lines:
-        mark = 0 if len(kept) + 1 == len(lines) else len(_ELLIPSIS) + 1
-        if len(line) + 1 + mark > room:
-            if not kept and room > 20:
-                return [_cut(line, room - 1)]
-            return [*kept, _ELLIPSIS] if kept else []
-        kept.append(line)
-        room -= len(line) + 1
-    return kept
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: _boundary(text, length - len(_ELLIPSIS), -1)].rstrip() + _ELLIPSIS
-
-
-def _boundary(text: str, at: int, step: int) -> int:
-    """A place to cut that is not between a letter and the marks that belong to it."""
-    import unicodedata
-
-    for place in range(at, at + 20 * step, step):
-        if not 0 < place < len(text) or not unicodedata.category(text[place]).startswith("M"):
-            return place
-    return at
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else "".join([c if c.isprintable() else " " for c in text])

@@ -7,8 +7,15 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from running import PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 TOUCH = ["sh", "-c", 'touch "$MARKER"']
@@ -121,3 +128,16 @@ class Tree:
         """The failure file's text."""
         file = self.base / "output/failure"
         return file.read_text() if file.exists() else None
+
+
+@contextmanager
+def unanswering(directory: Path) -> Iterator[None]:
+    """Nobody who opens a file in the directory gets an answer meanwhile. Skips where that cannot be had."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, str(PROGRAMS / "slow_open.py"), str(directory)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as slow:
+        assert slow.stdout is not None
+        if slow.stdout.readline() != "waiting\n":
+            pytest.skip(f"no file system can be made to wait: {slow.communicate()[1].strip()}")
+        yield
+        slow.communicate()

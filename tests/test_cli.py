@@ -160,13 +160,14 @@ def test_dry_run_prints_yaml_and_starts_nothing(tree: Tree) -> None:
     assert os.path.basename(shown["program"]["command"][0]) == "python3"
     assert shown["program"]["directory"] == str(script.parent)
     assert "channel code" in shown["program"]["found"]
-    assert list(shown["program"]["environment"].items())[:4] == [
-        ("SMENTRY_STOP_TIMEOUT", "90"),
-        ("SMENTRY_GRACE_SECONDS", "85"),
-        ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "85"),
-        ("PYTHONUNBUFFERED", "1"),
-    ]
-    assert shown["program"]["environment"]["SM_MODEL_DIR"] == str(tree.base / "model")
+    told = {
+        "SMENTRY_STOP_TIMEOUT": "90",
+        "SMENTRY_GRACE_SECONDS": "85",
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "85",
+        "PYTHONUNBUFFERED": "1",
+        "SM_MODEL_DIR": str(tree.base / "model"),
+    }
+    assert told.items() <= shown["program"]["environment"].items()
     assert shown["budget"] == {"stop_timeout": 90, "stopping_hooks": 0, "program": 85, "after_hooks": 0, "kill": 5}
     assert shown["hooks"] == []
     settings = shown["settings"]
@@ -197,6 +198,14 @@ def test_dry_run_shows_no_secret(tree: Tree) -> None:
     command = yaml.safe_load(result.out)["program"]["command"]
     hidden = ["--secret", "***", "--api-key", "***", "--password=***", "token:***", "https://me:***@host/x"]
     assert command == ["true", *hidden, "--epochs", "3"]
+
+
+def test_dry_run_shows_one_variable_a_line(tree: Tree) -> None:
+    result = tree.run("--dry-run", "--train", "true", "train")
+    names = [line.strip().partition(":")[0] for line in result.out.splitlines() if line.startswith("    S")]
+    assert len(names) > 40
+    assert names == sorted(names)
+    assert "    SM_MODEL_DIR: " + str(tree.base / "model") in result.out.splitlines()
 
 
 def test_dry_run_shows_no_secret_among_the_hyperparameters(tree: Tree) -> None:

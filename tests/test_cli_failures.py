@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from container import Executable, Tree
-from running import PROGRAMS
+from container import ROOT, Executable, Tree, unanswering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,16 +98,8 @@ def test_a_failure_file_that_cannot_be_written_is_said_and_changes_no_exit_code(
 
 def test_a_file_system_that_does_not_answer_holds_the_exit_up_for_a_second_only(tree: Tree) -> None:
     tree.put("output/data/x", "")
-    slow = subprocess.Popen(
-        [sys.executable, str(PROGRAMS / "slow_open.py"), str(tree.base / "output")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with slow:
-        assert slow.stdout is not None
-        if slow.stdout.readline() != "waiting\n":
-            pytest.skip(f"no file system can be made to wait: {slow.communicate()[1].strip()}")
+    with unanswering(tree.base / "output"):
         result = tree.run("train")
-        slow.communicate()
     assert result.code == 1
     assert result.lines[-1] == "warning: the platform is not told why: the file system has not answered for 1 s"
 
@@ -136,3 +126,14 @@ def test_a_plain_command_that_was_killed_says_so_and_writes_nothing(start: Start
     run = start(["sh", "-c", "kill -KILL $$"])
     assert run.end() == 128 + signal.SIGKILL
     assert "error: sh was killed by SIGKILL, and not by smentry, after " in run.stderr
+
+
+def test_a_smentry_that_a_job_has_broken_meanwhile_ends_with_the_program_s_code(tree: Tree, tmp_path: Path) -> None:
+    there = tmp_path / "installed"
+    shutil.copytree(ROOT / "smentry", there / "smentry", ignore=shutil.ignore_patterns("__pycache__"))
+    tree.put(
+        "input/data/code/train.py", f"import os\nos.remove({str(there / 'smentry/sagemaker/failure.py')!r})\nexit(4)\n"
+    )
+    result = tree.run("train", PYTHONPATH=str(there), PYTHONDONTWRITEBYTECODE="1")
+    assert result.code == 4
+    assert result.lines[-1].startswith("warning: the platform is not told why: ")

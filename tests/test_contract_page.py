@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -170,6 +171,7 @@ def test_a_command_gets_nothing_but_what_a_stop_needs(tree: Tree) -> None:
 # -- names, paths and options --------------------------------------------------------------------------
 
 
+@functools.cache
 def texts() -> set[str]:
     """Every text in smentry's code, without docstrings."""
     found: set[str] = set()

@@ -18,6 +18,7 @@ ALWAYS = {
     "smentry.errors",
     "smentry.executable",
     "smentry.job",
+    "smentry.run",
 }
 PID1 = {
     "smentry.pid1",

@@ -350,6 +350,15 @@ def test_a_start_hook_with_a_traceback(tmp_path: Path) -> None:
     assert found.line.endswith("so train.py was not started: KeyError: 'bucket'")
 
 
+def test_what_comes_before_the_program_may_be_killed_for_lack_of_memory() -> None:
+    text = "start hook requirements (12) died of SIGKILL"
+    killed = HookFailure("start", "requirements", text, ["Building wheel"], required=True, status=signal.SIGKILL)
+    found = verdict.explain(report(None, pid=0, code=1, hooks=[killed], evidence=evidence(1), refusal="x"))
+    assert found.line.startswith(
+        f"{text}, so train.py was not started: the kernel killed it for lack of memory: limit "
+    )
+
+
 def test_a_hook_that_failed_beside_it_is_mentioned() -> None:
     copy = HookFailure("stopped", "copy", "stopped hook copy (40) ended with exit code 1", [], required=False)
     assert (

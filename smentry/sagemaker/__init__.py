@@ -1,1 +1,1 @@
-"""The contract of the training container: files and names. It knows nothing of processes."""
+"""The contract of the training container: files, names, and what is done before the program. It knows nothing of the init."""

@@ -83,8 +83,8 @@ def _located(text: str, origin: str) -> Source:
         if not source.bucket or not source.key or source.key.endswith("/"):
             raise RefusedError(f"{origin}: expected s3://BUCKET/KEY of a tar archive, got {text!r}")
         return source
-    else:
-        raise RefusedError(f"{origin}: {_EXPECTED}, got {text!r}")
+    else:  # not all of it: a presigned URL is a secret
+        raise RefusedError(f"{origin}: {_EXPECTED}, got {f'{scheme}://…'!r}")
     if not os.path.exists(source.path):
         raise RefusedError(f"{origin}: no such file or directory: {source.path}: {_EXPECTED}")
     return source

@@ -73,5 +73,8 @@ def connect(
 
 
 def one_line(error: Exception) -> str:
-    """What botocore says, without its line ends."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What botocore says, without its line ends, and without the password of an endpoint."""
+    from smentry import masking
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    return masking.mask(text, masking.values({**os.environ, "": text}))

@@ -245,8 +245,8 @@ def _of_drivers(inputs: Inputs, layout: Layout, facts: Facts) -> dict[str, Any]:
         told["SM_SOURCE_DIR"] = facts.directory or layout.channel("code")
         told["SM_ENTRY_SCRIPT"] = entry
     if facts.distributed:
-        told["SMDISTRIBUTED_DRIVER_DIR"] = os.path.join(layout.channel("sm_drivers"), "distributed_drivers")
-        told["SMDISTRIBUTED_CONFIG"] = facts.distributed
+        told["SM_DISTRIBUTED_DRIVER_DIR"] = os.path.join(layout.channel("sm_drivers"), "distributed_drivers")
+        told["SM_DISTRIBUTED_CONFIG"] = facts.distributed
     for name, value in arguments.users(inputs.hyperparameters).items():
         if "-" in name:
             told[f"SM_HP_{name.replace('-', '_').upper()}"] = value

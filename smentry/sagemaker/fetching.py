@@ -1,7 +1,8 @@
 """Fetching the code of a job into its code directory, all of it or nothing. It runs in a child process, and may take its time.
 
-What it fetches is written beside the directory, or within it under a name of its own, and takes its place when it is whole: half
-of it, left by a container that was killed and started again, is never taken for the code.
+What it fetches is written to a directory within it, whose name says that the rest is not whole, and is moved up from there: half
+of it, left by a container that was killed and started again, is never taken for the code. It is not exchanged for another
+directory: it may be a mount point, or where PID 1, hooks and companions are (WORKDIR).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MEMORY = 2 << 30
 """Bytes more that unpacking may take: the headers of a hostile archive are as long as it says."""
-_SPECIAL = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class _FetchError(Exception):
@@ -37,58 +37,55 @@ def fetch(source: Source, layout: Layout, owner: tuple[int, int] | None, say: Ca
         say(f"{code} holds files already: left alone")
         return 0
     mark = os.path.basename(layout.unfinished)
-    staging = ""
+    staging = os.path.join(code, mark)
     try:
-        staging = _staging(code, mark)
+        if os.path.lexists(staging):  # of a run that was killed: all that is there came from it
+            _clear(code, mark)
+        os.makedirs(code, exist_ok=True)
+        os.mkdir(staging, 0o700)
         tree = os.path.join(staging, "code")
         os.mkdir(tree, 0o755)
         _bring(source, tree, os.path.join(staging, "archive"), code, say)
+        names = sorted(os.listdir(tree))
+        if mark in names:
+            raise _FetchError(f"holds {mark!r}: that name is smentry's own")
         if owner is not None:
             _give(tree, *owner)
-        if mark in os.listdir(tree):
-            raise _FetchError(f"holds {mark!r}: that name is smentry's own")
-        _put(tree, staging, code)
+            os.chown(code, *owner)
+        for name in names:
+            os.rename(os.path.join(tree, name), os.path.join(code, name))
+        os.rmdir(tree)
+        os.rmdir(staging)  # now it is whole
     except (DownloadError, UnpackError, _FetchError) as error:
-        return _failed(f"{source.origin}: {source.text}: {error}", staging, code, say)
+        return _failed(f"{source.origin}: {source.text}: {error}", code, mark, say)
     except OSError as error:
-        path = f"{error.filename}: " if error.filename else ""
-        why = f"cannot be put into {code}: {path}{(error.strerror or str(error)).lower()}"
-        return _failed(f"{source.origin}: {source.text}: {why}", staging, code, say)
-    shutil.rmtree(staging, ignore_errors=True)
+        return _failed(f"{source.origin}: {source.text}: {_why(error, source, code)}", code, mark, say)
     return 0
 
 
-def _failed(text: str, staging: str, code: str, say: Callable[[str], None]) -> int:
+def _failed(text: str, code: str, mark: str, say: Callable[[str], None]) -> int:
     """Say what was wrong, and leave nothing behind that could be taken for code."""
     say(text)
     try:
-        if os.path.dirname(staging) == code:
-            _clear(code, os.path.basename(staging))
-        elif staging:
-            _remove(staging)
+        if os.path.lexists(os.path.join(code, mark)):
+            _clear(code, mark)
     except OSError as error:
-        say(f"cannot remove what is left of it in {staging}: {error.strerror or error}")
+        say(f"cannot remove what is left of it in {code}: {error.strerror or error}")
     return 1
 
 
-def _staging(code: str, mark: str) -> str:
-    """A new directory on the same file system: beside the code directory, or within it where that cannot be exchanged."""
-    within = os.path.join(code, mark)
-    if os.path.lexists(within):  # of a run that was killed: all that is there came from it
-        _clear(code, mark)
-    if not os.path.ismount(code):
-        beside = os.path.join(os.path.dirname(code), mark)
-        try:
-            _remove(beside)
-            os.makedirs(os.path.dirname(code), exist_ok=True)
-            os.mkdir(beside, 0o700)
-            return beside
-        except OSError as error:
-            if error.errno not in _SPECIAL:
-                raise
-    os.makedirs(code, exist_ok=True)
-    os.mkdir(within, 0o700)
-    return within
+def _why(error: OSError, source: Source, code: str) -> str:
+    path, reason = str(error.filename or code), (error.strerror or str(error)).lower()
+    if source.path and (path + "/").startswith(source.path.rstrip("/") + "/"):
+        return f"cannot be read: {path}: {reason} (smentry runs as uid {os.geteuid()})"
+    hint = ""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = f": smentry runs as uid {os.geteuid()}, which must be able to write there"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        hint = ": expected a directory, or nothing"
+    elif error.errno == errno.EROFS:
+        hint = ": mount something there that can be written to"
+    return f"cannot be put into {code}: {reason}{hint}"
 
 
 def _bring(source: Source, tree: str, archive: str, code: str, say: Callable[[str], None]) -> None:
@@ -104,10 +101,10 @@ def _bring(source: Source, tree: str, archive: str, code: str, say: Callable[[st
         if (code + "/").startswith(real.rstrip("/") + "/"):
             raise _FetchError(f"is the code directory {code} itself, or above it: expected another directory")
         try:
-            shutil.copytree(source.path, tree, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+            shutil.copytree(source.path, tree, dirs_exist_ok=True, ignore=_links_left_out(source.path))
         except shutil.Error as error:
-            failures = error.args[0]
-            raise _FetchError(f"cannot be copied: {failures[0][0]}: {failures[0][2]}") from None
+            path, _, reason = error.args[0][0]  # the reason is an OSError's text: [Errno 28] No space …: 'from' -> 'to'
+            raise _FetchError(f"cannot be copied: {path}: {reason.split('] ', 1)[-1].split(': ')[0].lower()}") from None
         say(f"copied {source.path} to {code}")
     elif not os.path.isfile(source.path):
         raise _FetchError("is neither a file nor a directory")
@@ -144,20 +141,33 @@ def is_archive(path: str) -> bool:
     return head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar"
 
 
-def _put(tree: str, staging: str, code: str) -> None:
-    """In one step where it was written beside; else entry by entry, and the mark goes last."""
-    if os.path.dirname(staging) != code:
-        os.rename(tree, code)  # rename(2): an empty directory is replaced
-        return
-    for name in sorted(os.listdir(tree)):
-        os.rename(os.path.join(tree, name), os.path.join(code, name))
+def _links_left_out(source: str) -> Callable[[str, list[str]], list[str]]:
+    """For copytree, which copies what links lead to: those that lead nowhere are left out (its own option for that takes
+    relative ones for ones of the working directory), and one to a directory that it is in would be copied for ever."""
+
+    def left_out(directory: str, names: list[str]) -> list[str]:
+        links = [name for name in names if os.path.islink(os.path.join(directory, name))]
+        above, path = set(), directory
+        while links and len(path) >= len(source):
+            above.add(os.path.realpath(path))
+            path = os.path.dirname(path)
+        for name in links:
+            link = os.path.join(directory, name)
+            if os.path.realpath(link) in above:
+                raise _FetchError(f"holds a link {link} to {os.path.realpath(link)}, which it is in itself: remove it")
+        return [name for name in links if not os.path.exists(os.path.join(directory, name))]
+
+    return left_out
 
 
 def _give(tree: str, uid: int, gid: int) -> None:
-    os.chown(tree, uid, gid)
-    for directory, directories, files in os.walk(tree):
-        for name in directories + files:
-            os.lchown(os.path.join(directory, name), uid, gid)
+    try:
+        os.chown(tree, uid, gid)
+        for directory, directories, files in os.walk(tree):
+            for name in directories + files:
+                os.lchown(os.path.join(directory, name), uid, gid)
+    except PermissionError:
+        raise _FetchError(f"cannot be given to uid {uid}: smentry needs CAP_CHOWN for --user") from None
 
 
 def _clear(code: str, mark: str) -> None:

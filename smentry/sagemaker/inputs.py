@@ -112,9 +112,17 @@ def program(layout: Layout) -> str | None:
         return None
     if isinstance(value, str) and value.startswith('"'):
         value = jsontext.value_or_text(value)
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or not _can_name(value):
         raise RefusedError(f"{layout.hyperparameters}: sagemaker_program: expected the name of a file, got {value!r}")
     return value
+
+
+def _can_name(text: str) -> bool:
+    """Whether a file can have this name. JSON can hold half a character ("\\ud800")."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 # -- resourceconfig.json ---------------------------------------------------------------------------
@@ -152,8 +160,11 @@ def _resources(path: str, raw: dict[str, Any]) -> Resources:
 
 
 def _names(path: str, where: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(name, str) and name for name in value):
+    if not isinstance(value, list) or not value:
         raise RefusedError(f"{path}: {where}: expected a list of names, got {'[]' if value == [] else _kind(value)}")
+    for name in value:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise RefusedError(f"{path}: {where}: expected a list of names, got one with {_kind(name)}")
     return value
 
 

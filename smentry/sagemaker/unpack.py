@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 200_000
 """Entries of an archive that can be code."""
+DEEPEST = 100
+"""Directories on the way to one file: Python's own walks through a tree do not reach a thousand."""
 SPARE = 64 << 20
-"""Bytes of the file system that are left free."""
+"""Bytes of the file system that are left free, but a tenth of a small one."""
 _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST = 4096
 """Bytes of a path that are too many (PATH_MAX, linux/limits.h)."""
+_SHOWN = 160
+"""Characters of a name that a message has."""
 _LOOPS = 40
 """Links on the way to one file before the kernel gives up (path_resolution(7))."""
 
@@ -48,8 +52,11 @@ def unpack(archive: str, directory: str) -> tuple[int, int]:
     except OSError as error:
         if error.filename is None and not error.errno:  # gzip.BadGzipFile, and what bz2 and lzma raise
             raise UnpackError(f"is damaged: {error}") from None
+        reason = (error.strerror or str(error)).lower()
+        if error.filename == archive:
+            raise UnpackError(f"cannot be read: {reason} (smentry runs as uid {os.geteuid()})") from None
         where = os.path.relpath(str(error.filename), directory) if error.filename else directory
-        raise UnpackError(f"cannot be unpacked: {where}: {(error.strerror or str(error)).lower()}") from None
+        raise UnpackError(f"cannot be unpacked: {_shown(where)}: {reason}") from None
     except EOFError:
         raise UnpackError("is cut off: expected a whole archive (was it uploaded whole?)") from None
     except (
@@ -78,7 +85,7 @@ class _Unpacking:
                 break
             self._tar.members = []  # type: ignore[attr-defined]  # it keeps them all otherwise
             if member.offset <= at or member.size < 0:  # tarfile would go round in circles (CVE-2025-8194)
-                raise UnpackError(f"is damaged: {member.name!r} has a size that cannot be")
+                raise UnpackError(f"is damaged: {_shown(member.name)} has a size that cannot be")
             at = member.offset
             count += 1
             if count > MOST_ENTRIES:
@@ -109,21 +116,21 @@ class _Unpacking:
             self._make_directory(path, member.name)
             return
         if not path:
-            raise UnpackError(f"names an entry {member.name!r}: expected the path of a file")
+            raise UnpackError(f"names an entry {_shown(member.name)}: expected the path of a file")
         self._make_directory(os.path.dirname(path), member.name)
         if path in self._directories:
-            raise UnpackError(f"has {member.name!r} twice, as a directory and as something else")
+            raise UnpackError(f"has {_shown(member.name)} twice, as a directory and as something else")
         if member.isreg():
             self._write(member, path)
         elif member.issym():
             self._forget(path)
             if not 0 < len(member.linkname) < _LONGEST or "\0" in member.linkname:
-                raise UnpackError(f"holds a link {member.name!r} to no path: expected one that can be of a file")
+                raise UnpackError(f"holds a link {_shown(member.name)} to no path: expected one that can be of a file")
             self._links[path] = member.linkname
         elif member.islnk():
             self._link(member, path)
         else:
-            raise UnpackError(f"holds {_kind(member)}, {member.name!r}: expected files, directories and links")
+            raise UnpackError(f"holds {_kind(member)}, {_shown(member.name)}: expected files, directories and links")
 
     def _make_directory(self, path: str, name: str) -> None:
         made = ""
@@ -133,16 +140,16 @@ class _Unpacking:
                 continue
             if made in self._files or made in self._links:
                 what = "a link" if made in self._links else "a file"
-                raise UnpackError(f"has {made!r} as {what} and puts {name!r} below it")
+                raise UnpackError(f"has {_shown(made)} as {what} and puts {_shown(name)} below it")
             os.mkdir(self._inside(made), 0o755)
             self._directories.add(made)
 
     def _write(self, member: tarfile.TarInfo, path: str) -> None:
         free = os.statvfs(self._directory)
-        room = free.f_bavail * free.f_frsize - SPARE
-        if member.size > room:
+        room = free.f_bavail * free.f_frsize - min(SPARE, free.f_blocks * free.f_frsize // 10)
+        if free.f_blocks and member.size > room:  # 0: a file system that does not say (statvfs(3))
             raise UnpackError(
-                f"does not fit on the disk: {member.name!r} has {_size(member.size)}, and there is room for {_size(room)}"
+                f"does not fit on the disk: {_shown(member.name)} has {_size(member.size)}, and there is room for {_size(room)}"
             )
         source = self._tar.extractfile(member)
         assert source is not None
@@ -167,7 +174,9 @@ class _Unpacking:
             os.link(self._inside(other), self._inside(path))
             self._files.add(path)
         else:
-            raise UnpackError(f"holds a hard link {member.name!r} to {member.linkname!r}, which is no file before it")
+            raise UnpackError(
+                f"holds a hard link {_shown(member.name)} to {_shown(member.linkname)}, which is no file before it"
+            )
 
     def _forget(self, path: str) -> None:
         """What an archive holds twice, it holds as it comes last."""
@@ -183,7 +192,7 @@ class _Unpacking:
         met = 1
         if self._links[path].startswith("/"):
             raise UnpackError(
-                f"holds a link {path!r} to {self._links[path]!r}: expected a relative path inside the archive"
+                f"holds a link {_shown(path)} to {_shown(self._links[path])}: expected a relative path inside the archive"
             )
         while left:
             part = left.pop(0)
@@ -192,7 +201,7 @@ class _Unpacking:
             if part == "..":
                 if not here:
                     raise UnpackError(
-                        f"holds a link {path!r} to {self._links[path]!r}, which is outside of the archive"
+                        f"holds a link {_shown(path)} to {_shown(self._links[path])}, which is outside of the archive"
                     )
                 here.pop()
                 continue
@@ -202,10 +211,10 @@ class _Unpacking:
                 continue
             met += 1
             if met > _LOOPS:
-                raise UnpackError(f"holds a link {path!r} that leads back to itself")
+                raise UnpackError(f"holds a link {_shown(path)} that leads back to itself")
             if target.startswith("/"):
                 raise UnpackError(
-                    f"holds a link {'/'.join(here)!r} to {target!r}: expected a relative path inside the archive"
+                    f"holds a link {_shown('/'.join(here))} to {_shown(target)}: expected a relative path inside the archive"
                 )
             here.pop()
             left = target.split("/") + left
@@ -218,8 +227,16 @@ def _path(name: str) -> str:
     """The path of an entry without what means nothing in it; empty for the root. Raises UnpackError where it leads out."""
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\0" in name:
-        raise UnpackError(f"names {name!r}: expected paths inside the archive, without '..' and no absolute ones")
-    return "/".join([part for part in parts if part not in ("", ".")])
+        raise UnpackError(f"names {_shown(name)}: expected paths inside the archive, without '..' and no absolute ones")
+    kept = [part for part in parts if part not in ("", ".")]
+    if len(kept) > DEEPEST:
+        raise UnpackError(f"names {_shown(name)}, {len(kept)} directories deep: expected {DEEPEST} at most")
+    return "/".join(kept)
+
+
+def _shown(name: str) -> str:
+    """A name as a message has it: the reason comes after it, and must not be cut off."""
+    return repr(name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}…{name[-_SHOWN // 2 :]}")
 
 
 def _mode(mode: int) -> int:
@@ -236,7 +253,7 @@ def _copy(source: IO[bytes], target: IO[bytes], member: tarfile.TarInfo) -> int:
             break
         written += target.write(data)
     if written != member.size:
-        raise UnpackError(f"is cut off within {member.name!r}: expected a whole archive (was it uploaded whole?)")
+        raise UnpackError(f"is cut off within {_shown(member.name)}: expected a whole archive (was it uploaded whole?)")
     return written
 
 

@@ -198,6 +198,7 @@ def old(at: Path) -> Path:
     return at
 
 
+@pytest.mark.slow
 def test_an_old_target_that_there_is_no_time_to_remove_is_left_with_a_warning(copy: Copier, here: Path) -> None:
     old(here / "to")
     answer = copy(here / "to", tree(here / "source"), seconds=0.4)
@@ -217,6 +218,7 @@ def test_an_old_target_that_there_is_no_time_to_remove_is_left_with_a_warning(co
 
 
 @needs_root
+@pytest.mark.slow
 def test_what_is_left_in_a_mount_point_is_named(copy: Copier, here: Path) -> None:
     tree(here / "source")
     with mounted(here / "volume", "-t", "tmpfs", "tmpfs") as volume:

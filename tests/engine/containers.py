@@ -54,6 +54,23 @@ def docker(*arguments: str, check: bool = True, limit: float = 120) -> subproces
     return ran
 
 
+def follow(commands: str, directory: Path, *, limit: float = 300, **environment: str) -> str:
+    """Run the commands of a page as a reader would, in bash; what they write. Where one of them fails, so does the test."""
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=directory,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
+
+
 def why_no_engine() -> str:
     """Why the engine tests cannot run; empty where an engine answers."""
     if shutil.which("docker") is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .containers import PLAIN, ROOT, docker
+from .containers import PLAIN, ROOT, docker, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,20 +32,10 @@ def run_readme(image: str, base: str) -> Iterator[Callable[[str], str]]:
         images.update(re.findall(r"docker build -t (\S+)", commands))
         volumes.update(re.findall(r"docker volume create (\S+)", commands))
         commands = commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={PLAIN} ")
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stdout
-        assert "Traceback" not in ran.stdout
-        assert " 0 killed" in ran.stdout
-        return ran.stdout
+        shown = follow(commands, ROOT)
+        assert "Traceback" not in shown
+        assert " 0 killed" in shown
+        return shown
 
     yield run
     for name in names:

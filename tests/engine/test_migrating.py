@@ -15,7 +15,7 @@ import pytest
 import yaml
 from running import wait_until
 
-from .containers import PLAIN, ROOT, docker
+from .containers import PLAIN, ROOT, docker, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,18 +62,7 @@ def directory(image: str, tmp_path: Path) -> Iterator[Path]:
 
 def run(commands: str, directory: Path) -> str:
     """Run commands of the page; what they write. Only the name is another: the reader may have one that is called so."""
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands.replace("my-job", NAME)],
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout
-    return ran.stdout
+    return follow(commands.replace("my-job", NAME), directory)
 
 
 def test_every_section_has_a_before_an_after_and_something_to_try() -> None:

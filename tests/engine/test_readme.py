@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
-from .containers import ROOT, docker
+from .containers import ROOT, docker, follow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,19 +25,8 @@ def test_a_job_of_ones_own_is_stopped_and_saved(base: str, tmp_path: Path) -> No
     commands = re.sub(r"(--name |stop -t 120 |logs |rm |cp )my-job", rf"\1{IMAGES[1]}", commands)
     commands = commands.replace(f"{IMAGES[1]} my-job train", f"{IMAGES[1]} {IMAGES[1]} train")
     try:
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=checkout,
-            env={**os.environ, "BASE_IMAGE": base, "IMAGE": IMAGES[0]},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stdout
-        end = ran.stdout[ran.stdout.rindex("SIGTERM came") :]
+        shown = follow(commands, checkout, BASE_IMAGE=base, IMAGE=IMAGES[0])
+        end = shown[shown.rindex("SIGTERM came") :]
         assert end.index("saved at step") < end.index("the script's last line") < end.index("done in 3.")
         assert "2 processes ended, 0 orphans reaped, 0 killed; exit code 0" in end
         assert re.search(r'\{"step": \d+\}', end)

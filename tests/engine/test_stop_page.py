@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .containers import ROOT, docker
+from .containers import ROOT, docker, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,24 +38,13 @@ class Recipe:
         # The image for the tests has another name than the reader's own.
         commands = self.commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={IMAGE} ")
         try:
-            ran = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", commands],
-                cwd=checkout,
-                env={**os.environ, "BASE_IMAGE": base, "IMAGE": IMAGE},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=300,
-                check=False,
-            )
+            written = follow(commands, checkout, BASE_IMAGE=base, IMAGE=IMAGE)
         finally:
             docker("rm", "--force", self.name, check=False)
             docker("rmi", "--force", self.name, check=False)
-        assert ran.returncode == 0, ran.stdout
-        assert re.search(r"done in [\d.]+ s of 120 s: .* 0 killed", ran.stdout), ran.stdout
-        assert "failed" not in ran.stdout
-        return ran.stdout
+        assert re.search(r"done in [\d.]+ s of 120 s: .* 0 killed", written), written
+        assert "failed" not in written
+        return written
 
 
 SAVES = Recipe("The program saves by itself")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pty
@@ -34,10 +35,14 @@ def row(shown: str, label: str) -> str:
 
 def columns(line: str) -> int:
     """The columns that a terminal needs for a line."""
-    widths = {"W": 2, "F": 2}
-    return sum(
-        0 if unicodedata.category(c) in ("Mn", "Me") else widths.get(unicodedata.east_asian_width(c), 1) for c in line
-    )
+    return len(line) if line.isascii() else sum(map(_width, line))
+
+
+@functools.cache
+def _width(c: str) -> int:
+    if unicodedata.category(c) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1
 
 
 # -- what is in it ---------------------------------------------------------------------------------

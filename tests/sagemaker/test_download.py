@@ -88,13 +88,21 @@ def test_what_s3_does_not_have_is_one_line(key: str, message: str, s3: str, tree
     (line,) = [line for line in result.lines if line.startswith("code: SAGEMAKER_SUBMIT_DIRECTORY")]
     assert line.startswith(f"code: SAGEMAKER_SUBMIT_DIRECTORY: {key}: ")
     assert message in line
-    assert not (tree.base / "code").exists()
+    assert os.listdir(tree.base / "code") == []
 
 
 def test_without_credentials_it_is_one_line(s3: str, tree: Tree) -> None:
     result = train(tree, KEY, AWS_ENDPOINT_URL=s3, AWS_EC2_METADATA_DISABLED="true", HOME="/nonexistent")
     assert result.code == 1
     assert f"code: SAGEMAKER_SUBMIT_DIRECTORY: {KEY}: Unable to locate credentials" in result.lines
+
+
+def test_the_password_of_an_endpoint_is_not_shown(tree: Tree) -> None:
+    pytest.importorskip("boto3", reason="the extra s3 is not installed")
+    result = train(tree, KEY, **ACCOUNT, AWS_ENDPOINT_URL="http://me:hunter2password@127.0.0.1:1")
+    assert result.code == 1
+    assert 'Could not connect to the endpoint URL: "http://me:***@127.0.0.1:1/' in result.err
+    assert "hunter2" not in result.err + (tree.failure or "")
 
 
 def test_without_boto3_it_says_what_to_install(tree: Tree) -> None:
@@ -134,5 +142,5 @@ def test_a_stop_while_a_server_does_not_answer_ends_the_job_and_the_next_start_f
             _, err = process.communicate(timeout=30)
         connection.close()
     assert process.returncode == 128 + signal.SIGTERM, err
-    assert not (tree.base / "code").exists()
+    assert os.listdir(tree.base / "code") in ([], [".smentry-code"])
     assert ran(train(tree, archive(tree.other / "s.tar.gz", SOURCES)), tree)

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from container import Directory, Fifo, Link, Tree
-from running import PROGRAMS
+from container import Directory, Fifo, Link, Tree, unanswering
 
 from smentry.sagemaker import failure
 from smentry.sagemaker.layout import Layout
@@ -126,18 +124,10 @@ def test_a_read_only_file_system_is_no_error_but_is_said(small: Tree) -> None:
 def test_a_file_system_that_does_not_answer_is_not_waited_for(tree: Tree, tmp_path: Path) -> None:
     """The open of the file waits for whoever watches the directory (fanotify(7)), who does not answer."""
     (tree.base / "output").mkdir()
-    slow = subprocess.Popen(
-        [sys.executable, str(PROGRAMS / "slow_open.py"), str(tree.base / "output")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with slow:
-        assert slow.stdout is not None
-        if slow.stdout.readline() != "waiting\n":
-            pytest.skip(f"no file system can be made to wait: {slow.communicate()[1].strip()}")
+    with unanswering(tree.base / "output"):
         began = time.monotonic()
         assert write(tree, "x", within=0.2) == "the file system has not answered for 0.2 s"
         assert 0.2 <= time.monotonic() - began < 5
-        slow.communicate()
 
 
 def test_a_reason_with_nul_is_no_error(tree: Tree) -> None:

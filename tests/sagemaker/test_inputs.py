@@ -185,7 +185,9 @@ def test_a_processing_job_has_its_own_place(tree: Tree) -> None:
         ({"current_host": ""}, ": current_host: expected a name, got ''"),
         ({"hosts": "algo-1"}, ": hosts: expected a list of names, got 'algo-1'"),
         ({"hosts": []}, ": hosts: expected a list of names, got []"),
-        ({"hosts": ["algo-1", 2]}, ": hosts: expected a list of names, got a list"),
+        ({"hosts": ["algo-1", 2]}, ": hosts: expected a list of names, got one with 2"),
+        ({"hosts": ["algo-1", "a\nb"]}, ": hosts: expected a list of names, got one with 'a\\nb'"),
+        ({"hosts": ["algo-1", "a\0b"]}, ": hosts: expected a list of names, got one with 'a\\x00b'"),
         (
             {"current_host": "algo-3", "hosts": ["algo-1", "algo-2"]},
             ": current_host: expected one of hosts (algo-1, algo-2), got 'algo-3'",

@@ -181,7 +181,10 @@ REFUSED = {
     "an unknown type": ([Entry("u", b"V")], "holds an entry of the unknown type b'V', 'u'"),
     "nothing": ([], "holds no file"),
     "directories only": ([Entry("d", DIRECTORY)], "holds no file"),
-    "a name too long": ([Entry("x" * 300)], "cannot be unpacked: " + "x" * 300 + ": file name too long"),
+    "a name too long": (
+        [Entry("x" * 300)],
+        f"cannot be unpacked: '{'x' * 80}…{'x' * 80}': file name too long",
+    ),
 }
 
 
@@ -239,6 +242,13 @@ def test_a_file_larger_than_the_disk_is_not_begun(place: Place) -> None:
     with pytest.raises(UnpackError, match=r"does not fit on the disk: 'bomb' has 1152921\.5 TB, and there is room for"):
         place.unpack(member.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024)
     assert place.tree() == []
+
+
+@pytest.mark.parametrize("name", ["d/" * 2000 + "x", "d/" * unpack.DEEPEST + "x", "n" * 300, "/" + "n" * 4000])
+def test_a_reason_is_not_lost_behind_a_long_name(name: str, place: Place) -> None:
+    why = outcome(place, pack([Entry(name)]))
+    assert any(reason in why for reason in ("expected 100 at most", "file name too long", "no absolute ones"))
+    assert len(why) < 400
 
 
 def test_more_entries_than_code_has_are_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
