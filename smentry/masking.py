@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 HIDDEN = "***"
 
 KEYWORDS = ("PASS", "SECRET", "TOKEN", "KEY", "PRIVATE", "CREDENTIAL", "CREDS")
-"""A name that holds one of these, in whatever case, is that of a secret. Those of the SageMaker Python SDK's container drivers
-(SENSITIVE_KEYWORDS), and `pass`, `passwd`, `passphrase`."""
+"""A name that holds one of these, in whatever case, is that of a secret, but for the harmless words below. Those of the
+SageMaker Python SDK's container drivers (SENSITIVE_KEYWORDS), and `pass`, `passwd`, `passphrase`."""
 
+_HARMLESS = ("TOKENIZ", "KEYPOINT", "MONKEY")
+"""Words of machine learning that hold a keyword: which tokenizer could not be loaded is worth knowing."""
 _SHORTEST = 8
 """Characters of the shortest value that is looked for in a text: a shorter one is found in words that mean something else."""
 
@@ -20,6 +22,8 @@ _SHORTEST = 8
 def is_secret(name: str) -> bool:
     """Whether a name is that of a secret."""
     name = name.upper()
+    for word in _HARMLESS:
+        name = name.replace(word, "")
     return any(keyword in name for keyword in KEYWORDS)
 
 

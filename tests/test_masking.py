@@ -10,13 +10,15 @@ from smentry import masking
 @pytest.mark.parametrize(
     "name",
     ["SECRET", "db_password", "Passphrase", "passwd", "AWS_SECRET_ACCESS_KEY", "api-key", "ApiKey", "HF_TOKEN", "privateKey",
-     "aws_creds", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "--api-token"],
+     "aws_creds", "tokenizer_token", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "--api-token"],
 )  # fmt: skip
 def test_the_name_of_a_secret(name: str) -> None:
     assert masking.is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["epochs", "PATH", "PWD", "SM_HPS", "learning-rate", "AUTHOR", ""])
+@pytest.mark.parametrize(
+    "name", ["epochs", "PATH", "PWD", "SM_HPS", "learning-rate", "tokenizer_name", "keypoints", ""]
+)
 def test_any_other_name(name: str) -> None:
     assert not masking.is_secret(name)
 
