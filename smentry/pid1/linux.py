@@ -129,8 +129,8 @@ def descendants(of: int, until: float = float("inf")) -> dict[int, Process]:
     while pending:
         for process in children.pop(pending.pop(), ()):
             pending.append(process.pid)
-            if process.state not in "ZX" and time.monotonic() < until:
-                _read_status(process)
+            # Who has ended between two reads is not there: what is not known of it must not pass for a wish to be told.
+            if process.state not in "ZX" and time.monotonic() < until and _read_status(process):
                 _read_program(process)
                 found[process.pid] = process
     for process in found.values():
@@ -178,11 +178,12 @@ def _has_own_null(pid: int, shell: int) -> bool:
     return inherited != b"" and _read(f"/proc/{pid}/fdinfo/0", 512) != inherited
 
 
-def _read_status(process: Process) -> None:
+def _read_status(process: Process) -> bool:
+    """Read what it does with signals; False where it is not there, or not to be seen."""
     status = _read(f"/proc/{process.pid}/status", 8192)
     at = status.find(b"\nSigBlk:\t")
     if not 0 <= at < len(status) - 75:
-        return  # gone, another kernel's, or cut behind a list of a thousand groups
+        return bool(status)  # another kernel's, or cut behind a list of a thousand groups
     process.blocked = int(status[at + 9 : at + 25], 16)
     process.ignored = int(status[at + 34 : at + 50], 16)
     process.caught = int(status[at + 59 : at + 75], 16)
@@ -191,6 +192,7 @@ def _read_status(process: Process) -> None:
     # Signals that sigwait(3) waits for are not blocked meanwhile, and have no handler: where it sleeps tells.
     if not process.caught & _TERM and b"sigtimedwait" in _read(f"/proc/{process.pid}/wchan", 64):
         process.blocked = -1
+    return True
 
 
 def _read_program(process: Process) -> None:

@@ -48,6 +48,15 @@ def bit(number: int) -> int:
     return 1 << (number - 1)
 
 
+def test_who_ends_while_it_is_looked_at_is_not_taken_for_one_that_wants_to_be_told() -> None:
+    seen = 0
+    with running("sh", "-c", "echo ready; while :; do sleep 0.01; done") as shell:
+        while seen < 1000:
+            below = [process for process in linux.descendants(os.getpid()).values() if process.parent == shell.pid]
+            assert not [process for process in below if process.caught == -1]
+            seen += len(below)
+
+
 def test_signals_that_are_caught_ignored_and_blocked_are_seen() -> None:
     with running(sys.executable, "-c", BLOCKED_PYTHON) as child:
         seen = linux.descendants(os.getpid())[child.pid]
