@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
-from running import LIMIT, PROGRAMS, SMENTRY, stat, surroundings, wait_until
+from running import LIMIT, PROGRAMS, SMENTRY, pids, stat, surroundings, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +31,10 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., pexpect.spawn]]:
 
     yield start
     for child in spawned:
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        # All of its session: a listener survives its terminal.
+        for pid in [pid for pid in pids() if stat(pid)[3:4] == [str(child.pid)]]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         child.ptyproc.delayafterterminate = 1.0  # on a busy machine even that takes its time
         child.close(force=True)
 
