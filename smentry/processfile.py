@@ -7,6 +7,7 @@ import os
 from smentry.config import caught, truth, warn_of_operators
 from smentry.errors import RefusedError
 from smentry.fields import command, items, mapping, name_of, printable, read, warn_of_command
+from smentry.job import VERBS
 from smentry.pid1.companions import RESTARTS, Companion
 
 TYPE_CHECKING = False
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from smentry.yamlfile import Entry
 
 NEVER, ON_FAILURE = "never", "on-failure"
-_VERBS = ("train", "serve")
 _KEYS = ("name", "run", "stop_signal", "required", "restart", "restarts", "verb")
 _MOST = 1000
 
@@ -70,7 +70,7 @@ def _companion(entry: Entry) -> Configured:
             raise RefusedError(f"{fields['restarts'].where}: expected beside 'restart: {ON_FAILURE}' only")
         companion.restarts = read(fields["restarts"], _number, "a number")
     if "verb" in fields:
-        companion.verb = _one_of(fields["verb"], _VERBS)
+        companion.verb = _one_of(fields["verb"], VERBS)
     return companion
 
 
