@@ -171,7 +171,7 @@ def _looked(plan: Plan, state: State, event: Looked, now: float) -> Step:
             if standing.pid:
                 if turn or most or standing.turn_at is not None:
                     effects += _tell(plan, state, index, event, now, most=most)
-                turn = False
+                turn = turn and _deaf(event.processes, standing.pid, plan.companions[index].stop_signal)
     return state, effects
 
 
@@ -204,6 +204,12 @@ def _tell(plan: Plan, state: State, index: int, event: Looked, now: float, *, mo
         Standing(standing.pid, standing.since, turn_at=turn_at, told=part.told, linger_at=part.linger_at),
     )
     return list(effects)
+
+
+def _deaf(processes: dict[int, Process], root: int, signal: int) -> bool:
+    """Whether nobody of a companion will heed its signal: to wait for it would cost the next one its time."""
+    below = _below(processes, root).values()
+    return bool(below) and all(process.ignored & 1 << (signal - 1) for process in below)
 
 
 def _below(processes: dict[int, Process], root: int) -> dict[int, Process]:

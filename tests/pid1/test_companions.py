@@ -186,6 +186,8 @@ def test_one_that_ignores_the_signal_has_the_linger_time(start: Starter) -> None
     run.wait_for("ready")
     assert run.stop() == 128 + signal.SIGTERM
     assert run.lines("log") == ["a told SIGTERM", "a ended"]
+    (line,) = said(run, "told a (")
+    assert float(line.split("after ")[1].split(" s")[0]) < 0.4  # its turn does not wait for one that will not heed
     assert run.seconds < 5
     assert "told 0.5 s ago, and has no handler" in run.stderr
 
