@@ -209,7 +209,7 @@ def _tell(plan: Plan, state: State, index: int, event: Looked, now: float, *, mo
 def _deaf(processes: dict[int, Process], root: int, signal: int) -> bool:
     """Whether nobody of a companion will heed its signal: to wait for it would cost the next one its time."""
     below = _below(processes, root).values()
-    return bool(below) and all(process.ignored & 1 << (signal - 1) for process in below)
+    return bool(below) and all(process.ignored & ~process.blocked & 1 << (signal - 1) for process in below)
 
 
 def _below(processes: dict[int, Process], root: int) -> dict[int, Process]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,8 +90,14 @@ def base_image() -> str:
 def prepare(base: str) -> str:
     """The name of the image for the tests: smentry as docker/build.sh installs it, and their programs.
 
-    It is built anew only where something of it has changed.
+    It is built anew only where something of it has changed; by one session of tests, while others wait for it.
     """
+    with open(Path(tempfile.gettempdir()) / "smentry-test-image.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _prepare(base)
+
+
+def _prepare(base: str) -> str:
     identity = docker("images", "--no-trunc", "--quiet", base).stdout
     tag = f"{PREPARED}:{_digest(identity)}"
     if docker("image", "inspect", tag, check=False).returncode:
