@@ -136,13 +136,18 @@ def above_zero(text: str) -> float:
     return seconds
 
 
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.strip() in allowed:
-            return text.strip()
-        raise ValueError(f"expected {', '.join(allowed[:-1])} or {allowed[-1]}, got {text!r}")
+class Choice:
+    """Reads one of these words, and raises ValueError for any other. The words are `allowed`."""
 
-    return read
+    __slots__ = ("allowed",)
+
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
+
+    def __call__(self, text: str) -> str:
+        if text.strip() in self.allowed:
+            return text.strip()
+        raise ValueError(f"expected {', '.join(self.allowed[:-1])} or {self.allowed[-1]}, got {text!r}")
 
 
 # -- the options -----------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ OPTIONS = (
     Option("max-runtime", VALUE, above_zero, "stop by itself after so long", "DUR"),
     Option("linger", VALUE, duration, "time for what is left at the end (10s)", "DUR", default=10.0),
     Option(
-        "scope", VALUE, _choice(*_SCOPES), "auto|main|group|all; -c: main, -g: group", "WHO",
+        "scope", VALUE, Choice(*_SCOPES), "auto|main|group|all; -c: main, -g: group", "WHO",
         {"c": "main", "g": "group"}, "auto",
     ),
     Option("stop-signals", LIST, caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
@@ -209,13 +214,13 @@ OPTIONS = (
     Option("warn-on-reap", FLAG, truth, "say when an orphan is reaped", "", {"w": None}, False),
     Option("verbose", COUNT, _count, "say more; twice: still more", "", {"v": None}, 0),
     Option("quiet", FLAG, truth, "say errors only", "", {"q": None}, False),
-    Option("log-format", VALUE, _choice("text", "json"), "text|json", "FORMAT", default="text"),
+    Option("log-format", VALUE, Choice("text", "json"), "text|json", "FORMAT", default="text"),
     Option("hooks-dir", VALUE, _path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
-    Option("hyperparameters", VALUE, _choice(*_PASSED), "for train: arguments|environment|both|none", "HOW"),
-    Option("requirements", VALUE, _choice("install", "ignore"), "install|ignore requirements.txt", "HOW", default="install"),
+    Option("hyperparameters", VALUE, Choice(*_PASSED), "for train: arguments|environment|both|none", "HOW"),
+    Option("requirements", VALUE, Choice("install", "ignore"), "install|ignore requirements.txt", "HOW", default="install"),
     Option("wait-hosts", VALUE, duration, "time for all hosts to resolve (15m; 0: none)", "DUR", default=900.0),
-    Option("tap", VALUE, _choice("auto", "off"), "auto|off: listen to stderr, to say why it failed", "HOW", default="auto"),
-    Option("profile", VALUE, _choice(*PROFILES), "stop timeout: sagemaker|ecs|kubernetes|batch", "PLATFORM", default=PROFILES[0]),
+    Option("tap", VALUE, Choice("auto", "off"), "auto|off: listen to stderr, to say why it failed", "HOW", default="auto"),
+    Option("profile", VALUE, Choice(*PROFILES), "stop timeout: sagemaker|ecs|kubernetes|batch", "PLATFORM", default=PROFILES[0]),
     Option("timeline", VALUE, _path, "add the events of the run to PATH", "PATH"),
     Option("dry-run", FLAG, truth, "print what would run, as YAML; start nothing", default=False),
     Option("config", VALUE, _text, f"settings ({DEFAULT_FILE})", "FILE"),

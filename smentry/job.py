@@ -89,9 +89,8 @@ def resolve(
 
     With a verb or a script the words are the program's arguments, else they are the command.
     """
-    usual = STOP_TIMEOUTS[verb or "train"] if settings.profile == "sagemaker" else ELSEWHERE
-    stop_timeout = settings.stop_timeout or usual
-    job = Job(verb, stop_timeout, budget(stop_timeout, settings))
+    timeout = stop_timeout(verb, settings)
+    job = Job(verb, timeout, budget(timeout, settings))
     job.environment = dict(environment)
     job.warnings.extend(settings.warnings)
     # A script of a channel without a verb is a training script.
@@ -107,6 +106,12 @@ def resolve(
         job.path = executable.lookup(words[0], job.environment)
         job.label = os.path.basename(job.path)
     return job
+
+
+def stop_timeout(verb: str | None, settings: Settings) -> float:
+    """Seconds from a stop request to SIGKILL: what was set, else what the profile's platform gives this verb."""
+    usual = STOP_TIMEOUTS[verb or "train"] if settings.profile == "sagemaker" else ELSEWHERE
+    return settings.stop_timeout or usual
 
 
 def budget(stop_timeout: float, settings: Settings) -> Shares:

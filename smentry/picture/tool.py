@@ -1,4 +1,5 @@
-"""`python -m smentry.pid1.timeline FILE`: arguments, files and exit codes. It does not know how anything is drawn."""
+"""`python -m smentry.pid1.timeline FILE`: arguments, files and exit codes; smentryctl's
+`timeline` is made of it too. It does not know how anything is drawn."""
 
 from __future__ import annotations
 
@@ -7,8 +8,13 @@ import codecs
 import os
 import sys
 
+from smentry.errors import RefusedError
 from smentry.picture import bars, record, svg
-from smentry.picture.layout import layout
+from smentry.picture.layout import Picture, layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def main(argv: list[str]) -> int:
@@ -24,35 +30,43 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--run", type=int, metavar="N", help="draw run N of the file, from 1 (default: the last)")
     options = parser.parse_args(argv)
     try:
-        with open(options.file, encoding="utf-8", errors="replace") as file:
+        picture = read(options.file, options.run)
+        return write(svg.draw(picture).encode("utf-8") if options.svg else text(picture, sys.stdout))
+    except RefusedError as refused:
+        print(f"timeline: {refused.message}", file=sys.stderr)
+        return refused.code
+
+
+def read(path: str, number: int | None = None) -> Picture:
+    """The picture of run `number`, from 1, of a timeline file; None: of the last. Raises RefusedError."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
             runs = record.parse(file)
     except OSError as error:
-        return _refuse(f"{options.file} cannot be read: {error.strerror or error}")
+        raise _refused(f"{path} cannot be read: {error.strerror or error}") from None
     except record.NotATimelineError as error:
-        return _refuse(f"{options.file} is no timeline: {error}")
-    number = len(runs) if options.run is None else options.run
+        raise _refused(f"{path} is no timeline: {error}") from None
+    if number is None:
+        number = len(runs)
     if not 1 <= number <= len(runs):
-        return _refuse(f"{options.file} has no run {number}: expected --run from 1 to {len(runs)}")
-    picture = layout(runs[number - 1], number, len(runs))
-    if options.svg:
-        return _write(svg.draw(picture).encode("utf-8"))
-    encoding = sys.stdout.encoding or "ascii"
-    text = bars.draw(
+        raise _refused(f"{path} has no run {number}: expected --run from 1 to {len(runs)}")
+    return layout(runs[number - 1], number, len(runs))
+
+
+def text(picture: Picture, stream: TextIO) -> bytes:
+    """The picture in characters, as this stream can show them: its encoding, and colour where it is a terminal."""
+    encoding = stream.encoding or "ascii"
+    drawn = bars.draw(
         picture,
         bars.columns(),
         unicode=codecs.lookup(encoding).name == "utf-8",
-        colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        colour=stream.isatty() and not os.environ.get("NO_COLOR"),
     )
-    return _write(text.encode(encoding, "replace"))
+    return drawn.encode(encoding, "replace")
 
 
-def _refuse(text: str) -> int:
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    print(f"timeline: {line}", file=sys.stderr)
-    return 2
-
-
-def _write(data: bytes) -> int:
+def write(data: bytes) -> int:
+    """Write to stdout; the exit code, and a line on stderr where it is not 0 and somebody still reads."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -62,3 +76,7 @@ def _write(data: bytes) -> int:
             print(f"timeline: stdout cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     return 0
+
+
+def _refused(said: str) -> RefusedError:
+    return RefusedError("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
