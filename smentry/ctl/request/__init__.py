@@ -1,0 +1,1 @@
+"""What is asked for: a CreateTrainingJob request, read, checked and written. It starts nothing."""
