@@ -1,0 +1,1 @@
+"""The verb serve: an endpoint of one container, asked and stopped."""
