@@ -1,0 +1,1 @@
+"""The verb check: what would go wrong on the platform, found before."""

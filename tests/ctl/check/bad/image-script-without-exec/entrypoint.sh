@@ -1,0 +1,5 @@
+#!/bin/bash
+set -e
+echo "starting"
+python /app/train.py \
+  --data /opt/ml/input/data/training

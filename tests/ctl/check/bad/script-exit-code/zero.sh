@@ -1,0 +1,3 @@
+#!/bin/sh
+accelerate launch train.py
+exit 0

@@ -1,0 +1,3 @@
+#!/bin/sh
+trap "" SIGTERM
+exec python3 /app/train.py

@@ -1,0 +1,5 @@
+#!/bin/sh
+set -e
+if true; then
+    exec python3 train.py
+fi

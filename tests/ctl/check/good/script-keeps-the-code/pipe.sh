@@ -1,0 +1,3 @@
+#!/bin/bash
+python3 train.py | tee log
+exit "${PIPESTATUS[0]}"

@@ -1,0 +1,3 @@
+import json
+
+WIDTH = 8

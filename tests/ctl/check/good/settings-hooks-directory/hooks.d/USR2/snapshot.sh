@@ -1,0 +1,2 @@
+#!/bin/sh
+kill -USR1 "$SMENTRY_PID"
