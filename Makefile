@@ -10,14 +10,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Files of tests side by side: most of them wait for processes, or start an interpreter.
 QUICK := --numprocesses auto --dist loadfile -m "not engine and not slow" --ignore tests/engine
+LONG := --numprocesses 2 --dist loadfile -m "engine or slow"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-docker image test test-quick test-pythons parity fuzz stress bench lint wheel clean
 .PHONY: $(MINORS:%=test-python-%)
 
 help:
-	@echo "make demo          a training job is stopped and saved, in a temporary directory"
-	@echo "make demo-docker   the same in a container"
+	@echo "make demo          a training job is stopped and saved, by smentryctl without a container engine"
+	@echo "make demo-docker   the same in a container, and then without smentry"
 	@echo "make image         the image 'smentry' (BASE_IMAGE=... to build on another base)"
 	@echo "make test          all tests; those that need a container engine skip where none answers"
 	@echo "make test-quick    the tests that need no engine, in about a minute"
@@ -45,13 +46,14 @@ INSTALL = $(@D)/bin/python -m pip --disable-pip-version-check install --quiet
 
 $(VENV)/ready: pyproject.toml
 	$(call venv,$(PYTHON),$(VENV))
-	@$(INSTALL) --editable '.[test]' --group dev
+	@$(INSTALL) --editable '.[ctl,test]' --group dev
 	@touch $@
 
-# Without what only tests and lint need: the demo is for somebody who has just cloned.
+# Without what only tests and lint need: the demo is for somebody who has just cloned. To compile all of boto3 takes longer than to
+# install it, and next to nothing of it is used.
 .venv-demo/ready: pyproject.toml
 	$(call venv,$(PYTHON),.venv-demo)
-	@$(INSTALL) --editable .
+	@$(INSTALL) --no-compile --editable '.[ctl]'
 	@touch $@
 
 demo: .venv-demo/ready
@@ -63,10 +65,10 @@ demo-docker: .venv-demo/ready
 image: .venv-demo/ready
 	@PYTHON="$(CURDIR)/.venv-demo/bin/python" docker/build.sh $(IMAGE)
 
-# The quick ones side by side, then the others one after another. pytest's 5 is "none was chosen": with PYTEST_ARGS one half may be empty.
+# The quick ones, then the others. pytest's 5 is "none was chosen": with PYTEST_ARGS one half may be empty.
 test: $(VENV)/ready
 	@$(RUN) -m pytest $(QUICK) $(PYTEST_ARGS) || [ $$? = 5 ]
-	@$(RUN) -m pytest -m "engine or slow" $(PYTEST_ARGS) || [ $$? = 5 ]
+	@$(RUN) -m pytest $(LONG) $(PYTEST_ARGS) || [ $$? = 5 ]
 
 test-quick: $(VENV)/ready
 	@$(RUN) -m pytest $(QUICK) $(PYTEST_ARGS)
@@ -88,7 +90,7 @@ $(MINORS:%=test-python-%): test-python-%:
 
 .venv-3.$(MINOR)/ready: pyproject.toml
 	$(call venv,$(PYTHON),$(@D))
-	@$(INSTALL) --editable '.[test]'
+	@$(INSTALL) --editable '.[ctl,test]'
 	@touch $@
 
 # Apart from the other tests: it brings a command called `train`, which smentry would find on PATH.

@@ -34,15 +34,25 @@ def base(tmp_path: Path) -> Path:
     return base
 
 
-def test_stops_and_saves_and_leaves_nothing_behind(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("namespaces", ["yes", "no"])
+def test_stops_and_saves_and_leaves_nothing_behind(
+    environment: dict[str, str], tmp_path: Path, namespaces: str
+) -> None:
     ran = subprocess.run(
-        [DEMO], cwd="/", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        [DEMO],
+        cwd="/",
+        env={**environment, "SMENTRYCTL_NAMESPACES": namespaces},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    told, finished = ran.stdout.index("-------- SIGTERM"), ran.stdout.index("exit code 0")
+    told, finished = ran.stdout.index("-------- StopTrainingJob"), ran.stdout.index(": Stopped")
     assert told < ran.stdout.index("SIGTERM: ending after epoch 3") < finished
     assert told < ran.stdout.index("custom_entrypoint.sh: wrote the summary") < finished
-    assert "model/model.json: " in ran.stdout[finished:]
+    assert "model.tar.gz: model.json, " in ran.stdout[finished:]
+    assert ("plain processes" in ran.stdout) or namespaces == "yes"
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -78,7 +88,7 @@ def test_interrupted_it_stops_the_job_and_cleans_up(
         demo.communicate(timeout=60)
     assert demo.returncode == 128 + number
     assert list((tmp_path / "scratch").iterdir()) == []
-    assert processes_with(f"SAGEMAKER_BASE_DIR={tmp_path}") == []
+    assert processes_with(f"TRAINING_JOB_NAME=smentry-demo-{demo.pid}") == []
 
 
 def test_an_unknown_argument_and_a_missing_engine_are_one_line(environment: dict[str, str]) -> None:

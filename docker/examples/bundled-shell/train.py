@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 
+EPOCHS = int(os.environ.get("EPOCHS", "600"))
 MODEL = os.path.join(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "model")
 
 stop = threading.Event()
@@ -15,7 +16,7 @@ numbers = random.Random(0)
 points = [(x / 100, 3 * x / 100 - 1 + numbers.gauss(0, 0.1)) for x in range(100)]
 slope = intercept = 0.0
 epoch = 0
-while epoch < 600 and not stop.wait(1):
+while epoch < EPOCHS and not stop.wait(1):
     epoch += 1
     for x, y in points:
         error = slope * x + intercept - y

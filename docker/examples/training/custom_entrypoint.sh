@@ -2,7 +2,7 @@
 # What the platform runs. There is no `exec` before python3: the lines after it are wanted, also after a stop.
 base=${SAGEMAKER_BASE_DIR:-/opt/ml}
 
-python3 train.py
+python3 "$(dirname "$0")/train.py"
 status=$?
 
 mkdir -p "$base/output/data"

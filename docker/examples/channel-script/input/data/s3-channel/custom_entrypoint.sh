@@ -3,7 +3,7 @@
 mkdir -p /opt/ml/model
 trap 'stopped=yes' TERM
 epoch=0
-until [ "$stopped" ] || [ "$epoch" = 600 ]; do
+until [ "$stopped" ] || [ "$epoch" = "${EPOCHS:-600}" ]; do
     epoch=$((epoch + 1))
     echo "epoch $epoch with arguments: $*"
     sleep 1
