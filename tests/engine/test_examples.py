@@ -64,6 +64,15 @@ def test_a_script_that_comes_through_a_channel(run_readme: Callable[[str], str])
     assert re.search(r"saved after epoch (\d+)\n(.*\n)*\1 epochs\n", shown)
 
 
+def test_a_program_that_goes_on_where_it_was_stopped(run_readme: Callable[[str], str]) -> None:
+    shown = run_readme("graceful-python")
+    saved = re.search(r"^SIGTERM: saved after epoch (\d+), 11\d s to spare$", shown, re.MULTILINE)
+    assert saved
+    assert f"goes on after epoch {saved[1]}\n" in shown[saved.end() :]
+    assert '"epochs": 60}' in shown
+    assert re.search(r"^checkpoints/save-\d{8}-step-60/complete.json$", shown, re.MULTILINE)
+
+
 def test_training_and_serving_from_one_image(run_readme: Callable[[str], str]) -> None:
     shown = run_readme("train-and-serve")
     assert shown.index("saved after epoch") < shown.index("serving on port 8080")
