@@ -27,6 +27,7 @@ main() {
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    trap 'exit 141' PIPE
 
     say "The job: what 'aws sagemaker create-training-job --cli-input-json' takes, and what is in S3"
     write_request
@@ -122,7 +123,7 @@ report() {
 
 contrast() {
     say "The same script without smentry: ContainerEntrypoint is a shell, and SIGKILL comes after 5 s instead of 120"
-    run --entrypoint /bin/sh --argument /opt/ml/input/data/code/custom_entrypoint.sh --grace 5s
+    run --entrypoint /bin/sh --argument /opt/ml/input/data/code/custom_entrypoint.sh --stop-timeout 5s
     [ "$code" = 3 ] || die "expected exit code 3, which is Stopped, got $code"
     if [ -e "$scratch/output/model.tar.gz" ]; then
         printf '\n%s\n' "The model was saved here too."

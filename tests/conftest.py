@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 AT_ONCE = 12
 """So many tests marked `together` run at the same time: they wait for processes most of the time."""
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("smentry", deadline=None)
+hypothesis.settings.load_profile("smentry")
 
 _FUTURES = pytest.StashKey[dict[pytest.Function, Future[None]]]()
 _POOL = pytest.StashKey[ThreadPoolExecutor]()

@@ -74,7 +74,7 @@ def test_fails_where_the_model_is_not_saved(environment: dict[str, str], tmp_pat
     assert "the model was not saved" in ran.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGPIPE])
 def test_interrupted_it_stops_the_job_and_cleans_up(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -84,8 +84,11 @@ def test_interrupted_it_stops_the_job_and_cleans_up(
         for line in demo.stdout:
             if "epoch 1 " in line:
                 break
-        demo.send_signal(number)
-        demo.communicate(timeout=60)
+        if number == signal.SIGPIPE:
+            demo.stdout.close()
+        else:
+            demo.send_signal(number)
+        demo.wait(timeout=60)
     assert demo.returncode == 128 + number
     assert list((tmp_path / "scratch").iterdir()) == []
     assert processes_with(f"TRAINING_JOB_NAME=smentry-demo-{demo.pid}") == []

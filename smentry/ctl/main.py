@@ -1,10 +1,12 @@
-"""The command line of smentryctl: one parser, a subcommand for each verb. It knows their names, and nothing they do."""
+"""The command line of smentryctl: one parser, and in it one for each verb. It knows their names, and nothing they do."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
+import signal
 import sys
 
 import smentry
@@ -13,6 +15,7 @@ from smentry.errors import USAGE, RefusedError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 DESCRIPTION = "Show on this machine what the platform would do with a training image, before paying for it."
 
@@ -25,8 +28,11 @@ COMMANDS = (
     "smentry.ctl.timeline",
     "smentry.ctl.manual.command",
 )
-"""The modules with an `add(commands)`, which adds their subcommands to the parser and sets `call` for each: a function
+"""The modules with an `add(commands)`, which adds their verbs to the parser and sets `call` for each: a function
 from the parsed arguments to the exit code. They import libraries only inside of what `call` runs."""
+
+FAILED = 1
+"""The exit code of what has failed after something was started."""
 
 LIBRARIES = ("boto3", "botocore", "docker", "dockerfile_parse", "regex", "rich", "shtab")
 """What the extra `ctl` installs, as it is imported."""
@@ -36,18 +42,23 @@ EXIT_CODES = (
     (1, "the Failed of run, a check with findings, or what was asked for has failed"),
     (2, "refused before anything was started: a line on stderr says why, and what to do"),
     (3, "the Stopped of run"),
-    (130, "interrupted by ^C"),
+    (130, "interrupted by ^C, SIGTERM or SIGHUP"),
 )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, as everything else that is refused. The parsers of the verbs are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"smentryctl: {message.removeprefix('argument ')}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser, which is also what the completion and the man page are made from."""
     codes = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES)
-    made = argparse.ArgumentParser(
-        "smentryctl", description=DESCRIPTION, epilog=f"Exit codes: {codes}.", allow_abbrev=False
-    )
+    made = _Parser("smentryctl", description=DESCRIPTION, epilog=f"Exit codes: {codes}.", allow_abbrev=False)
     made.add_argument("-V", "--version", action="version", version=f"smentryctl {smentry.__version__}")
-    commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = made.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name in COMMANDS:
         importlib.import_module(name).add(commands)
     return made
@@ -55,6 +66,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run smentryctl with these words, or with `sys.argv`. Its exit code: 2 where nothing was started."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be no UTF-8, and a terminal may know ASCII only
+            stream.reconfigure(errors="backslashreplace")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed: what is opened takes the lowest free descriptor, which is its own
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # like ^C, so that containers and directories are removed
+            signal.signal(number, signal.default_int_handler)
     try:
         try:
             return _run(words)
@@ -79,7 +99,7 @@ def _run(words: Sequence[str] | None) -> int:
         return int(arguments.call(arguments))
     except RefusedError as refused:
         print(f"smentryctl: {refused.message}", *refused.details, sep="\n", file=sys.stderr)
-        return USAGE
+        return FAILED if refused.code == FAILED else USAGE
     except ModuleNotFoundError as missing:
         library = (missing.name or "").partition(".")[0]
         if library not in LIBRARIES:

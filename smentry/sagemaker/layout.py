@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+BASE = "/opt/ml"
+"""Where the platform mounts the tree."""
+
+
 class Layout:
     """The tree the platform lays out, under SAGEMAKER_BASE_DIR or /opt/ml."""
 
@@ -20,7 +24,7 @@ class Layout:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Layout:
         """The tree that the environment names; the training toolkit honours SAGEMAKER_BASE_DIR too."""
-        base = environment.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
+        base = environment.get("SAGEMAKER_BASE_DIR") or BASE
         try:
             return cls(os.path.abspath(base))
         except OSError:  # a relative one, in a working directory that has gone

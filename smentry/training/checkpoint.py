@@ -201,7 +201,9 @@ def _number(name: str) -> int:
     """The number in the name of a checkpoint, from 1 on; 0 where it is the name of something else."""
     word, number, *step = name.split("-") if "-" in name else ("", "")
     is_ours = word == "save" and len(number) >= 8 and number.isdecimal()
-    return int(number) if is_ours and (not step or (len(step) == 2 and step[0] == "step" and step[1].isdecimal())) else 0
+    return (
+        int(number) if is_ours and (not step or (len(step) == 2 and step[0] == "step" and step[1].isdecimal())) else 0
+    )
 
 
 def _is_unfinished(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,8 +43,6 @@ class Runs:
         words = [
             "--engine",
             "process",
-            "--image",
-            "none",
             "--channel",
             f"code={self.channel}",
             "--env",
@@ -195,3 +194,24 @@ def test_nothing_of_the_job_outlives_a_smentryctl_that_is_killed(runs: Runs) -> 
     process.kill()
     wait_until(lambda: not runs.alive(), "the end of everything")
     process.communicate(timeout=LIMIT)
+
+
+def test_flags_alone_need_no_image(runs: Runs) -> None:
+    code, result, log = runs.run("echo done")
+    assert (code, result["TrainingJobStatus"], result["TrainingJobName"]) == (0, "Completed", "local"), log
+    assert result["AlgorithmSpecification"]["TrainingImage"] == "local"
+
+
+def test_a_model_that_cannot_be_written_to_the_output_directory_is_not_lost(runs: Runs) -> None:
+    in_the_way = f"rmdir {runs.output} && touch {runs.output}"
+    code, _, log = runs.run(f"echo trained > ${{SAGEMAKER_BASE_DIR:-/opt/ml}}/model/weights; {in_the_way}")
+    assert code == 1
+    (left,) = re.findall(r"what the hosts have left is kept in (\S+)", log)
+    assert [path.read_text() for path in Path(left).rglob("weights")] == ["trained\n"]
+
+
+def test_an_archive_of_an_earlier_job_is_put_aside_and_neither_lost_nor_taken_for_this_ones(runs: Runs) -> None:
+    assert runs.run("echo first > ${SAGEMAKER_BASE_DIR:-/opt/ml}/model/weights")[0] == 0
+    assert runs.run("exit 3")[0] == 1
+    assert not (runs.output / "model.tar.gz").exists()
+    assert runs.files("model.tar.gz~") == {"weights": "first\n"}

@@ -47,6 +47,21 @@ while True:
     time.sleep(60)
 """
 
+PARTLY = """
+import signal, socket, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server = socket.create_server(("", 8000))
+if socket.gethostname() == "algo-2":
+    server.accept()  # algo-1 has seen that the signal is ignored
+    time.sleep(60)
+for _ in range(200):
+    try:
+        socket.create_connection(("algo-2", 8000), 5)
+        sys.exit(3)
+    except OSError:
+        time.sleep(0.1)
+"""
+
 FAILING = """
 import os, sys
 os.makedirs("/opt/ml/output/data", exist_ok=True)
@@ -93,6 +108,7 @@ os.chmod("/opt/ml", 0o700)
 
 PROBE = """
 import json, os, signal, stat, sys, time
+MEMORY = "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max"
 got = []
 def told(number, frame):
     got.append(signal.Signals(number).name)
@@ -121,6 +137,17 @@ seen = {
     "stdin": os.readlink("/proc/self/fd/0"),
     "terminal": os.isatty(1),
     "hostname": os.uname().nodename,
+    "hosts": [line.split()[1:] for line in open("/etc/hosts")],
+    "order of the environment": list(os.environ),
+    "umask": status("Umask"),
+    "limits": open("/proc/1/limits").read(),
+    "oom": open("/proc/1/oom_score_adj").read(),
+    "memory": [open(path).read() for path in MEMORY if os.path.exists(path)],
+    "devices": sorted(os.listdir("/dev")),
+    "shared memory": os.statvfs("/dev/shm").f_blocks,
+    "session": [os.getsid(0), os.getpgrp()],
+    "file systems": sorted(line.split()[4] for line in open("/proc/self/mountinfo")),
+    "read-only": sorted(line.split()[4] for line in open("/proc/self/mountinfo") if line.split()[5].startswith("ro")),
 }
 print("ready", flush=True)
 while not got:
@@ -134,6 +161,7 @@ os._exit(5)
 PROGRAMS = {
     "saver.py": SAVER,
     "deaf.py": DEAF,
+    "partly.py": PARTLY,
     "failing.py": FAILING,
     "names.py": NAMES,
     "chatter.py": CHATTER,

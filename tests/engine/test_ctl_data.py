@@ -206,7 +206,7 @@ def test_data_that_cannot_be_streamed_fail_the_job(base: str, tmp_path: Path) ->
     bucket = tree(tmp_path / "d", "a.gz")
     reader = program(tmp_path, "open('/opt/ml/input/data/p_0').read()")
     asked = request(base, reader, channel("p", "s3://k/", "Pipe", CompressionType="Gzip"))
-    ran = run(tmp_path, "--s3", f"s3://k={bucket}", "--grace", "1s", request=asked)
+    ran = run(tmp_path, "--s3", f"s3://k={bucket}", "--stop-timeout", "1s", request=asked)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "channel p: s3://k/a.gz: Not a gzipped file" in ran.stdout + ran.stderr
 

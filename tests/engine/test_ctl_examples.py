@@ -135,7 +135,7 @@ def runs(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> di
         asjson, command = (directory / f"{way}-smentry-{ending}.{ending}" for ending in ENDINGS)
         ways[f"{way}-smentry"] = Way(write(way, asjson, scripts, plain=False), local)
         ways[f"{way}-smentry-stopped"] = Way(write(way, command, scripts, plain=False), (*local, *STOP))
-    ways["shell-plain-stopped"] = Way(ways["shell-plain-json"].request, (*STOP, "--grace", "2s"))
+    ways["shell-plain-stopped"] = Way(ways["shell-plain-json"].request, (*STOP, "--stop-timeout", "2s"))
     for example in ("bundled-shell", "bundled-python", "channel-script"):
         ways[f"readme-{example}"], ways[f"readme-{example}-stopped"] = readme(example, images[example])
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -18,7 +18,7 @@ from running import LIMIT, wait_until
 from smentry.ctl.data.storage import Storage
 from smentry.ctl.data.tree import lay_out
 from smentry.ctl.engine.base import Ended, Start
-from smentry.ctl.engine.docker import DockerEngine
+from smentry.ctl.engine.docker import SECONDS, DockerEngine
 from smentry.ctl.request import reading
 
 from .containers import build, docker
@@ -89,25 +89,26 @@ def showing(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     docker("rmi", "--force", tag, check=False)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "expected"),
-    [
-        ({}, ["/usr/local/bin/show", "own entrypoint", "train"]),
-        ({"ContainerArguments": ["one", "t w o"]}, ["/usr/local/bin/show", "own entrypoint", "one", "t w o"]),
-        ({"ContainerEntrypoint": ["other", "x"]}, ["/usr/local/bin/other", "x"]),
-        (
-            {"ContainerEntrypoint": ["other"], "ContainerArguments": ["$HOME", "x"]},
-            ["/usr/local/bin/other", "$HOME", "x"],
-        ),
-    ],
-    ids=["neither", "arguments", "entrypoint", "both"],
-)
-def test_entrypoint_and_arguments_are_those_of_docker_run(
-    algorithm: dict[str, Any], expected: list[str], jobs: Jobs, showing: str
-) -> None:
-    ran = jobs.run(image=showing, algorithm=algorithm)
-    assert ran.process.returncode == 0, ran.err
-    assert ran.host() == expected  # and nothing of what the image has under /opt/ml
+STARTS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, ["/usr/local/bin/show", "own entrypoint", "train"]),
+    ({"ContainerArguments": ["one", "t w o"]}, ["/usr/local/bin/show", "own entrypoint", "one", "t w o"]),
+    ({"ContainerEntrypoint": ["other", "x"]}, ["/usr/local/bin/other", "x"]),
+    (
+        {"ContainerEntrypoint": ["other"], "ContainerArguments": ["$HOME", "x"]},
+        ["/usr/local/bin/other", "$HOME", "x"],
+    ),
+]
+"""Neither of ContainerEntrypoint and ContainerArguments, one, the other, both."""
+
+
+def test_entrypoint_and_arguments_are_those_of_docker_run(several: Several, showing: str) -> None:
+    started = []
+    for algorithm, _ in STARTS:
+        jobs = several()
+        started.append(jobs.start(jobs.request(image=showing, algorithm=algorithm)))
+    for ran, (_, expected) in zip(started, STARTS):
+        assert ran.end() == 0, ran.err
+        assert ran.host() == expected  # and nothing of what the image has under /opt/ml
 
 
 def test_the_image_with_smentry_runs_its_train(jobs: Jobs, image: str) -> None:
@@ -124,23 +125,27 @@ def test_no_output_is_lost_of_a_program_that_ends_at_once(jobs: Jobs) -> None:
 # -- how it ends -----------------------------------------------------------------------------------
 
 
-def test_stop_after_saves_the_model(jobs: Jobs) -> None:
-    ran = jobs.run("saver.py", "--stop-after", "3s")
-    assert ran.process.returncode == 3, ran.err
-    assert ran.host() == ["started False", "got SIGTERM"]
-    assert f"job         {jobs.name}: Stopped\n" in ran.out
-    assert jobs.artifact("model.tar.gz") == {"early": "", "weights": "saved"}
-    assert jobs.artifact("output.tar.gz") == {"log": "half"}
-    assert not (jobs.output / "checkpoints").exists()  # the request has no CheckpointConfig
+def test_a_stop_by_the_clock_saves_the_model_and_kills_who_does_not_end(several: Several) -> None:
+    stopped, limited, deaf = several(), several(), several()
+    stop = stopped.start(stopped.request("saver.py"), "--stop-after", "3s")
+    limit = limited.start(limited.request("saver.py", StoppingCondition={"MaxRuntimeInSeconds": 3}), "--json")
+    kill = deaf.start(deaf.request("deaf.py"), "--stop-after", "2s", "--stop-timeout", "1s")
 
+    assert stop.end() == 3, stop.err
+    assert stop.host() == ["started False", "got SIGTERM"]
+    assert f"job         {stopped.name}: Stopped\n" in stop.out
+    assert stopped.artifact("model.tar.gz") == {"early": "", "weights": "saved"}
+    assert stopped.artifact("output.tar.gz") == {"log": "half"}
+    assert not (stopped.output / "checkpoints").exists()  # the request has no CheckpointConfig
 
-def test_max_runtime_is_a_stop_of_its_own_name(jobs: Jobs) -> None:
-    ran = jobs.run("saver.py", "--json", StoppingCondition={"MaxRuntimeInSeconds": 3})
-    assert ran.process.returncode == 3, ran.err
-    described = json.loads(ran.said)
+    assert limit.end() == 3, limit.err
+    described = json.loads(limit.said)
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert "algo-1 | got SIGTERM\n" in ran.err
-    assert jobs.artifact("model.tar.gz")["weights"] == "saved"
+    assert "algo-1 | got SIGTERM\n" in limit.err
+    assert limited.artifact("model.tar.gz")["weights"] == "saved"
+
+    assert kill.end() == 3, kill.err
+    assert "algo-1      exit code 137 (SIGKILL)\n" in kill.out
 
 
 def test_being_interrupted_stops_the_job(several: Several) -> None:
@@ -170,18 +175,12 @@ def test_a_second_interrupt_kills_at_once(jobs: Jobs) -> None:
     ]
 
 
-def test_who_does_not_end_is_killed_after_the_grace(jobs: Jobs) -> None:
-    ran = jobs.run("deaf.py", "--stop-after", "500ms", "--grace", "1s")
-    assert ran.process.returncode == 3, ran.err
-    assert "algo-1      exit code 137 (SIGKILL)\n" in ran.out
-
-
 def test_an_interrupt_at_any_moment_leaves_nothing(several: Several) -> None:
     began = time.monotonic()
     running = []
     for _ in range(6):
         jobs = several()
-        running.append(jobs.start(jobs.request("saver.py", hosts=2), "--grace", "1s"))
+        running.append(jobs.start(jobs.request("saver.py", hosts=2), "--stop-timeout", "1s"))
     for number, ran in enumerate(running):
         time.sleep(max(0.0, began + 0.4 * number - time.monotonic()))  # the moment is what is tested
         ran.process.send_signal(signal.SIGINT)
@@ -203,6 +202,43 @@ def test_a_failing_program_fails_the_job_with_its_reason(jobs: Jobs) -> None:
     assert described["FailureReason"] == f"AlgorithmError: {'ö' * 1024}, exit code: 7"
     assert jobs.artifact("output.tar.gz") == {"why": "because"}
     assert sorted(path.name for path in jobs.output.iterdir()) == ["output.tar.gz"]
+
+
+def test_a_host_that_fails_ends_the_others_and_says_so(jobs: Jobs) -> None:
+    ran = jobs.run("partly.py", "--stop-timeout", "1s", hosts=2)
+    assert ran.process.returncode == 1, ran.err
+    assert ran.err == [
+        "smentryctl: algo-1 has failed: SIGTERM to algo-2; SIGKILL in 1 s\n",
+        "smentryctl: SIGKILL to algo-2\n",
+    ]
+    assert "why         AlgorithmError: , exit code: 3\n" in ran.out
+
+
+def test_a_container_that_somebody_removes_is_one_line(jobs: Jobs) -> None:
+    ran = jobs.start(jobs.request("deaf.py"))
+    ran.saw("started")
+    docker("rm", "--force", jobs.left()[0])
+    assert ran.end() == 1  # not 2: something had been started
+    assert ran.err == ["smentryctl: algo-1 has been removed by somebody else: what it left is lost\n"]
+
+
+def test_a_network_that_cannot_be_removed_costs_no_result(jobs: Jobs) -> None:
+    ran = jobs.start(jobs.request("saver.py"))
+    ran.saw("started")
+    network = next(
+        name for name in jobs.left() if name in docker("network", "ls", "--format", "{{.Name}}").stdout.split()
+    )
+    stranger = f"{network}-stranger"
+    docker("run", "--detach", "--name", stranger, "--network", network, jobs.image, "sleep", "60")
+    try:
+        ran.process.send_signal(signal.SIGINT)
+        assert ran.end() == 3, ran.err
+        assert ran.err[-1].startswith("smentryctl: the network of the hosts cannot be removed: ")
+        assert f"docker network ls --filter label=smentryctl={network.partition('-')[2]}" in ran.err[-1]
+        assert f"job         {jobs.name}: Stopped\n" in ran.out
+    finally:
+        docker("rm", "--force", stranger)
+        docker("network", "rm", network)
 
 
 def test_a_program_that_is_not_in_the_image_fails_the_job(jobs: Jobs) -> None:
@@ -260,7 +296,7 @@ def test_two_hosts_reach_each_other_by_name(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("isolated", [False, True])
 def test_network_isolation_is_a_network_without_a_way_out(isolated: bool, jobs: Jobs) -> None:
-    ran = jobs.start(jobs.request("deaf.py", EnableNetworkIsolation=isolated), "--grace", "0s")
+    ran = jobs.start(jobs.request("deaf.py", EnableNetworkIsolation=isolated), "--stop-timeout", "0s")
     ran.saw("started")
     network = docker(
         "network", "ls", "--filter", f"name=smentryctl-{jobs.name}", "--format", "{{.Name}}"
@@ -375,6 +411,11 @@ def test_memory_is_that_of_docker_stats_and_cpu_time_grows(jobs: Jobs) -> None:
         container.signal(signal.SIGKILL)  # nothing to send it to
         assert container.usage() is None
         assert list(engine.archive(container, "/no/such/path")) == []
+        with contextlib.closing(engine.archive(container, "/cache")) as archive:
+            assert next(archive)
+        began = time.monotonic()
+        engine.close()
+        assert time.monotonic() - began < SECONDS / 2  # the engine removes no container while its archive is read
     finally:
         engine.close()
         gc.collect()  # the library leaves the socket of an attached container to this, which warns

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from smentry.errors import USAGE, RefusedError
@@ -76,11 +78,7 @@ def call(arguments: argparse.Namespace) -> int:
 
 def _once(findings: Iterable[Finding], is_wanted: Callable[[str], bool]) -> list[Finding]:
     """The wanted ones in order, each once: a script may be found by itself, and through the Dockerfile that copies it."""
-    found: dict[tuple[str, int, int, str], Finding] = {}
-    for finding in sorted(findings):
-        if is_wanted(finding.code):
-            found.setdefault((finding.file, finding.line, finding.column, finding.code), finding)
-    return list(found.values())
+    return sorted({replace(finding, start=0) for finding in findings if is_wanted(finding.code)})
 
 
 def _checks(target: str) -> Iterator[tuple[Callable[[], list[Finding]], Path | None]]:
@@ -88,7 +86,7 @@ def _checks(target: str) -> Iterator[tuple[Callable[[], list[Finding]], Path | N
     from smentry.ctl.check import image, kinds
 
     path = Path(target)
-    if path.is_dir():
+    if os.path.isdir(target):
         for file in kinds.walk(path):
             try:
                 kind = kinds.kind(file, asked=False)
@@ -98,14 +96,26 @@ def _checks(target: str) -> Iterator[tuple[Callable[[], list[Finding]], Path | N
             if kind:
                 yield _bound(kinds.CHECKS[kind], file), file
         return
-    if not path.exists():
-        if target.startswith((".", "/", "~")) or not image.could_be(target):
-            yield _refusal(f"{target}: no such file or directory, and no name of an image"), None
+    try:
+        os.stat(target)
+    except FileNotFoundError:
+        if os.path.islink(target):
+            yield (
+                _refusal(f"{target}: cannot be read: the link leads to {os.readlink(target)}, which is not there"),
+                None,
+            )
+        elif target.startswith((".", "/", "~")) or not image.could_be(target):
+            yield _refusal(f"{target or repr(target)}: no such file or directory, and no name of an image"), None
         else:
             yield lambda: image.findings(target), None
         return
+    except OSError as error:
+        yield _refusal(f"{target}: cannot be read: {_reason(error)}"), None
+        return
     try:
-        kind = kinds.kind(path)
+        kind = (
+            kinds.kind(path) if path.is_file() else ""
+        )  # else a FIFO, which may never have anything in it, or a device
     except OSError as error:
         yield _refusal(f"{target}: cannot be read: {_reason(error)}"), path
         return

@@ -12,6 +12,7 @@ from smentry.ctl.check.copies import Copy, Files, Unseen, copy
 from smentry.ctl.check.finding import Finding
 from smentry.ctl.check.starting import MISSING, THERE, UNSEEN, File
 from smentry.errors import RefusedError
+from smentry.sagemaker.layout import BASE, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The engine's default."""
-BASE = "/opt/ml"
-CODE = "/opt/ml/code"
+CODE = Layout(BASE).code
 TOOLKIT = ("SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY")
 """The variables of the training toolkit, which looks for its program in /opt/ml/code."""
 IDLE = frozenset(("sh", "bash", "ash", "zsh", "python", "python3", "ipython", "train", "serve"))
 """A CMD of one of these words is for people who start the image by hand, or what the platform says anyway."""
 
+_LARGEST = 1 << 20
 _FETCHES = frozenset(
     (
         "curl",
@@ -65,6 +66,8 @@ _OF_PLATFORM = re.compile(r"\.dkr\.ecr\.|sagemaker|djl-inference", re.IGNORECASE
 
 def findings(path: Path) -> list[Finding]:
     """What is wrong with a Dockerfile. Raises OSError where it cannot be read, and RefusedError where it is none."""
+    if path.stat().st_size > _LARGEST:
+        raise RefusedError(f"{path}: is larger than 1 MiB: expected a Dockerfile")
     text = path.read_text(encoding="utf-8", errors="replace")
     stages = instructions.stages(text)
     if not stages:
@@ -210,7 +213,12 @@ def _not_exec(recipe: Recipe, entrypoint: Instruction) -> Finding:
     if value.startswith("["):
         what = f"{value} is no JSON list of strings, so it is handed to /bin/sh -c as it is"
         return recipe.finding("SM111", what, entrypoint)
-    return recipe.finding("SM101", f"/bin/sh -c is PID 1, and {value.split()[0]} its child", entrypoint)
+    words = value.split()
+    if words[0] == "exec":  # the shell is replaced, and SIGTERM arrives
+        return recipe.finding(
+            "SM101", "/bin/sh -c is handed the platform's train or serve as $0, and drops it", entrypoint
+        )
+    return recipe.finding("SM101", f"/bin/sh -c is PID 1, and {words[0]} its child", entrypoint)
 
 
 def _verbs(recipe: Recipe) -> Iterator[Finding]:

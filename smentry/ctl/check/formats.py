@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import smentry
 from smentry.ctl.check.rules import RULES
+from smentry.ctl.display.lines import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def text(findings: Sequence[Finding]) -> str:
     lines = []
     told = set()
     for finding in findings:
-        lines.append(f"{place(finding)}: {finding.code} {finding.message}")
+        lines.append(clean(f"{place(finding)}: {finding.code} {finding.message}", colour=False))
         if finding.code not in told:
             told.add(finding.code)
             lines.append(f"    {RULES[finding.code].mend}")
@@ -52,7 +53,7 @@ def as_json(findings: Sequence[Finding]) -> str:
         }
         for finding in findings
     ]
-    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(entries, indent=2) + "\n"
 
 
 def github(findings: Sequence[Finding]) -> str:
@@ -94,7 +95,7 @@ def sarif(findings: Sequence[Finding]) -> str:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
     }
-    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(log, indent=2) + "\n"
 
 
 FORMATS: dict[str, Callable[[Sequence[Finding]], str]] = {
@@ -124,7 +125,7 @@ def _location(finding: Finding) -> dict[str, object]:
     if not finding.line:
         return {"logicalLocations": [{"fullyQualifiedName": finding.file, "kind": "resource"}]}
     path = PurePath(finding.file)
-    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="surrogateescape")
     return {
         "physicalLocation": {
             "artifactLocation": {"uri": uri},

@@ -38,7 +38,8 @@ _DESCRIBED = ("TrainingJobArn", "TrainingJobStatus")
 """What DescribeTrainingJob answers has a request's keys, and these, which no request has."""
 _JSON_KEY = re.compile(rf'"(?:{"|".join(_KEYS)})"\s*:')
 _YAML_KEY = re.compile(rf"^({'|'.join((*_KEYS, *_DESCRIBED))})\s*:", re.MULTILINE)
-_CONFIGURATION = re.compile(r"^(?:hooks|companions|train|serve|stop_timeout)\s*:", re.MULTILINE)
+_FROM = re.compile(rb"^\s*FROM\s", re.MULTILINE | re.IGNORECASE)
+_CONFIGURATION = re.compile(r"^(?:hooks|processes|train|serve|stop_timeout)\s*:", re.MULTILINE)
 
 
 def kind(path: Path, *, asked: bool = True) -> str:
@@ -50,7 +51,7 @@ def kind(path: Path, *, asked: bool = True) -> str:
     stem, _, ending = name.rpartition(".")
     first = re.split(r"[.\-_]", name, maxsplit=1)[0]
     if ending in _DOCKERFILE or (first in _DOCKERFILE and (not stem or not _NO_DOCKERFILE.fullmatch(ending))):
-        return DOCKERFILE
+        return DOCKERFILE if asked or name in _DOCKERFILE or _has_from(path) else ""
     if name in ("smentry.yaml", "smentry.yml"):
         return CONFIGURATION
     if ending in ("json", "yaml", "yml"):
@@ -61,16 +62,24 @@ def kind(path: Path, *, asked: bool = True) -> str:
         return SCRIPT if file.read(2) == b"#!" else ""
 
 
+def _has_from(path: Path) -> bool:
+    """Whether it is a whole Dockerfile: not a part that is put into one, or a page about them."""
+    with path.open("rb") as file:
+        return bool(_FROM.search(file.read(_LARGEST)))
+
+
 def _of_text(path: Path, ending: str, asked: bool) -> str:
     if path.stat().st_size > _LARGEST:
-        return ""
+        return REQUEST if asked and ending == "json" else ""  # whose check says how large one may be
     text = path.read_text(encoding="utf-8", errors="replace")
+    if asked and "\0" in text:
+        return REQUEST  # UTF-16, as PowerShell writes it
     if ending == "json":
         if not _JSON_KEY.search(text):
             return ""
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return REQUEST  # a broken one, which its check says
         keys = set(value) if isinstance(value, dict) else set()
     else:
@@ -82,7 +91,8 @@ def _of_text(path: Path, ending: str, asked: bool) -> str:
 
 def walk(directory: Path) -> Iterator[Path]:
     """The files below a directory, in order; not what others have put there: hidden directories, node_modules, environments."""
-    for place, directories, files in os.walk(directory):
+    unreadable: list[Path] = []
+    for place, directories, files in os.walk(directory, onerror=lambda error: unreadable.append(Path(error.filename))):
         directories[:] = sorted(
             name
             for name in directories
@@ -94,3 +104,4 @@ def walk(directory: Path) -> Iterator[Path]:
             path = Path(place, name)
             if path.is_file():  # no FIFO, no broken link
                 yield path
+    yield from unreadable  # whoever opens one is told why

@@ -177,7 +177,7 @@ _SCRIPTS = (
         "the training's exit code is lost",
         "The platform knows by the exit code of PID 1 whether a job failed. A shell script ends with the code of its "
         "last command, and a pipe with that of its last part: training that failed, followed by `aws s3 cp`, `echo` "
-        "or `| tee`, is Completed, and no failure is seen.",
+        "or `| tee`, or waited for by a `wait` that names no process, is Completed, and no failure is seen.",
         "Begin with `set -e` (in bash `set -eo pipefail`), or keep the code: `python3 train.py; status=$?` … `exit "
         "$status`.",
     ),

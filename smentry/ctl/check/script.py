@@ -217,21 +217,31 @@ def _lost(text: str, found: Sequence[Command], outer: Sequence[Command]) -> Iter
     index = next((index for index in reversed(range(len(outer))) if _is_training(outer[index].program)), None)
     if index is None:
         return
-    command, behind = outer[index], outer[index + 1 :]
+    command, behind = outer[index], list(outer[index + 1 :])
     rest = text[command.start :]
     if command.is_exec or re.search(r"\$\{?(?:\?|PIPESTATUS|pipestatus)|\berrexit\b", rest) or _has_trap(found):
         return
-    if command.end in ("|", "|&"):
-        if behind and not re.search(r"\bpipefail\b", text):
+    last = command
+    while last.end in ("|", "|&") and behind:
+        if "pipefail" not in text:
             what = (
                 f"the pipe's exit code is that of `{_short(behind[0])}`: when the training fails, the job is Completed"
             )
             yield command.line, command.column, "SM405", what
+            return
+        last = behind.pop(0)
+    if last.end == "&":
+        waits = [index for index, other in enumerate(behind) if other.words[0] == "wait"]
+        if not waits:
+            return
+        last, behind = behind[waits[0]], behind[waits[0] + 1 :]
+    if last.end not in (";", "\n", "") or any(other.words[0] not in _AFTERWARDS for other in behind):
         return
-    is_strict = bool(re.match(r"#!\S*sh\s+-\w*e", text)) or any(_sets_errexit(other.words) for other in found)
-    if is_strict or command.end not in (";", "\n") or any(other.words[0] not in _AFTERWARDS for other in behind):
+    if last.words == ("wait",):
+        what = "`wait` without a process ends with 0, whatever the training ends with: expected `wait $!`"
+        yield last.line, last.column, "SM405", what
         return
-    if not behind or behind[0].words == ("exit",):
+    if _is_strict(text, found, last) or not behind or behind[0].words == ("exit",):
         return
     last = behind[-1]
     if last.words[0] != "exit" or last.words[1:] in ((), ("0",)):
@@ -243,10 +253,15 @@ def _has_trap(found: Sequence[Command]) -> bool:
     return any({"EXIT", "ERR"} & set(signals) for _, _, signals in shell.traps(found))
 
 
-def _sets_errexit(words: Sequence[str]) -> bool:
-    return words[0] == "set" and (
-        any(re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*", word) for word in words[1:]) or "errexit" in words
-    )
+def _is_strict(text: str, found: Sequence[Command], command: Command) -> bool:
+    """Whether the script ends where this command fails."""
+    is_strict = bool(re.match(r"#!\S*sh\s+-\w*e", text))
+    for other in found:
+        if other.start < command.start and other.words[0] == "set" and "(" not in other.within:
+            for word, after in zip(other.words[1:], [*other.words[2:], ""]):
+                if re.fullmatch(r"[-+][a-zA-Z]*e[a-zA-Z]*", word) or (word in ("-o", "+o") and after == "errexit"):
+                    is_strict = word.startswith("-")
+    return is_strict
 
 
 def _short(command: Command) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 from dataclasses import dataclass
@@ -19,9 +20,28 @@ _PASSING = frozenset(("then", "do", "else", "elif", "!", "time"))
 _ENDS = ("&&", "||", ";;", ";&", "|&", ";", "&", "|", "\n")
 _REDIRECTION = re.compile(r"&>>?|<<<|<<-?|<>|>>|>\||[<>]&|[<>]")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
-_WRAPPERS = frozenset(
-    ("exec", "command", "env", "nohup", "nice", "ionice", "setsid", "stdbuf", "time", "timeout", "sudo", "numactl")
-)
+_WRAPPERS: dict[str, tuple[str, int]] = {
+    "exec": ("a", 0),
+    "command": ("", 0),
+    "env": ("uC", 0),
+    "nohup": ("", 0),
+    "nice": ("n", 0),
+    "ionice": ("cn", 0),
+    "setsid": ("", 0),
+    "stdbuf": ("ioe", 0),
+    "time": ("fo", 0),
+    "timeout": ("ks", 1),
+    "sudo": ("ugpChrtTD", 0),
+    "gosu": ("", 1),
+    "su-exec": ("", 1),
+    "taskset": ("", 1),
+    "numactl": ("ipPmNC", 0),
+    "xvfb-run": ("enfps", 0),
+}
+"""Programs that become the one named in their words, or wait for it: their letters that take a value, and how many words of
+their own come before it."""
+_RUNNERS = frozenset(("uv", "poetry", "pdm", "pipenv", "hatch", "pixi", "conda", "mamba", "micromamba"))
+"""Those whose `run` does so. None of their long options of which the value is a word by itself is looked for."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +64,14 @@ class Command:
         """The words without assignments before them, and without exec, nohup, env and the like."""
         words = list(self.words)
         while words:
+            name = os.path.basename(words[0])
             if _ASSIGNMENT.match(words[0]):
                 del words[0]
-            elif os.path.basename(words[0]) in _WRAPPERS:
-                is_timeout = os.path.basename(words.pop(0)) == "timeout"
-                while words and words[0].startswith("-"):
-                    del words[0]
-                if is_timeout and words:
-                    del words[0]
+            elif name in _WRAPPERS:
+                valued, own = _WRAPPERS[name]
+                words = _options_passed(words[1:], valued)[own:]
+            elif name in _RUNNERS and words[1:2] == ["run"]:
+                words = _options_passed(words[2:], "np")
             else:
                 break
         return tuple(words)
@@ -60,6 +80,18 @@ class Command:
     def is_exec(self) -> bool:
         """Whether it takes the place of the shell."""
         return self.words[0] == "exec" and len(self.words) > 1
+
+
+def _options_passed(words: Sequence[str], valued: str) -> list[str]:
+    """The words after the options. `valued`: the letters of those whose value is the next word."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option == "--":
+            break
+        if len(option) == 2 and option[1] in valued and rest:
+            del rest[0]
+    return rest
 
 
 def commands(text: str) -> list[Command]:
@@ -73,6 +105,7 @@ def commands(text: str) -> list[Command]:
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
+        self.breaks = [-1, *(found.start() for found in re.finditer("\n", text))]
         self.at = 0
         self.found: list[Command] = []
         self.words: list[str] = []
@@ -183,8 +216,8 @@ class _Reader:
             return
         if words[0] in _CLOSING:
             self._leave({"fi": "if", "done": "loop", "esac": "case", "}": "{"}[words[0]])
-        line = self.text.count("\n", 0, self.start) + 1
-        column = self.start - self.text.rfind("\n", 0, self.start)
+        line = bisect.bisect_left(self.breaks, self.start)
+        column = self.start - self.breaks[line - 1]
         self.found.append(Command(tuple(words), self.start, line, column, end, tuple(self.stack)))
 
     def _leave(self, kind: str) -> None:
@@ -218,17 +251,14 @@ def _piece_end(text: str, at: int) -> int:
     if character == "'":
         return _after(text, "'", at + 1)
     if character == "`":
-        return _after(text, "`", at + 1)
+        return _after_escaped(text, "`", at + 1)
     if character == '"':
         at += 1
         while at < len(text) and text[at] != '"':
             at = at + 1 if text[at] == "'" else _piece_end(text, at)
         return at + 1
     if text.startswith("$'", at):
-        at += 2
-        while at < len(text) and text[at] != "'":
-            at += 2 if text[at] == "\\" else 1
-        return at + 1
+        return _after_escaped(text, "'", at + 2)
     if text.startswith("$(", at):
         return _balanced(text, at + 1, "()")
     if text.startswith("${", at):
@@ -246,13 +276,22 @@ def _balanced(text: str, at: int, pair: str) -> int:
             depth -= 1
             if not depth:
                 return at + 1
-        at = _piece_end(text, at) if text[at] in "\\'\"`$" else at + 1
+        if text[at] == "#" and pair == "()" and text[at - 1] in " \t\n;(":
+            at = _after(text, "\n", at)  # a comment, which may have one quote
+        else:
+            at = _piece_end(text, at) if text[at] in "\\'\"`$" else at + 1
     return len(text)
 
 
 def _after(text: str, mark: str, at: int) -> int:
     end = text.find(mark, at)
     return len(text) if end < 0 else end + 1
+
+
+def _after_escaped(text: str, mark: str, at: int) -> int:
+    while at < len(text) and text[at] != mark:
+        at += 2 if text[at] == "\\" else 1
+    return at + 1
 
 
 def _plain(word: str) -> str:

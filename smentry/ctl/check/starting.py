@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from smentry.ctl.check import script, shell
+from smentry.ctl.check import script, shell, wrappers
 from smentry.ctl.check.finding import Finding
 
 TYPE_CHECKING = False
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 THERE, MISSING, UNSEEN = "there", "missing", "unseen"
 """Whether the image has an executable for a verb on its PATH; UNSEEN: that cannot be told."""
 
-_INITS = {
-    "tini": ("-p", "-e"),
-    "tini-static": ("-p", "-e"),
-    "docker-init": ("-p", "-e"),
-    "dumb-init": ("-r", "--rewrite"),
-    "catatonit": (),
-}
-"""The inits that know nothing of `train`, and those of their options that have a value in the next word."""
 _KNOWS_VERB = re.compile(
     r"""["']train["']|^\s*def train\b|^\s*\(?(?:\w+\s*\|\s*)*["']?train["']?(?:\s*\|\s*\w+)*\s*\)""", re.MULTILINE
 )
@@ -72,7 +64,7 @@ def problems(
     `train` says whether there is an executable of that name on PATH.
     """
     own: list[tuple[str, str]] = []
-    init, inner = _behind(_without_env(list(words)))
+    init, inner = _behind(words)
     if is_smentry(inner):
         return own, []
     shell_text = _shell_text(inner)
@@ -143,27 +135,12 @@ def program_file(words: Sequence[str]) -> tuple[str, bool]:
     return "", False
 
 
-def _without_env(words: list[str]) -> list[str]:
-    if words and os.path.basename(words[0]) == "env":
-        words = words[1:]
-        while words and (words[0].startswith("-") or "=" in words[0]):
-            words = words[1:]
-    return words
-
-
-def _behind(words: list[str]) -> tuple[str, list[str]]:
-    """The init's name and what is behind it; without an init the words themselves."""
-    name = os.path.basename(words[0]) if words else ""
-    if name not in _INITS:
-        return "", words
-    rest = words[1:]
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option == "--":
-            break
-        if option in _INITS[name] and rest:
-            rest.pop(0)
-    return name, _without_env(rest)
+def _behind(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The init's name and what is behind it; without an init the words themselves. Of `env` nothing is left."""
+    rest = list(words[wrappers.of_env(words) :])
+    taken = wrappers.of_init(rest)
+    behind = rest[taken:]
+    return os.path.basename(rest[0]) if taken else "", behind[wrappers.of_env(behind) :]
 
 
 def _shell_text(words: Sequence[str]) -> str | None:

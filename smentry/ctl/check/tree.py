@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
 import tarfile
 from dataclasses import dataclass
+
+from smentry.ctl.engine import tarstream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +46,10 @@ class Tree:
     def __init__(self, stream: Iterable[bytes], names: Collection[str]) -> None:
         """Read the stream. The content is kept of files whose last name is one of `names`."""
         self._entries: dict[str, Entry] = {}
-        with tarfile.open(fileobj=io.BufferedReader(_Raw(iter(stream)), 1 << 20), mode="r|") as archive:
-            for member in archive:
-                path = "/" + member.name.strip("/").removeprefix("./")
-                content = _content(archive, member, posixpath.basename(path) in names)
-                self._entries[path] = Entry(path, member.type, member.mode, member.size, member.linkname, content)
+        for archive, member in tarstream.members(stream):
+            path = "/" + member.name.strip("/").removeprefix("./")
+            content = _content(archive, member, posixpath.basename(path) in names)
+            self._entries[path] = Entry(path, member.type, member.mode, member.size, member.linkname, content)
 
     def find(self, path: str) -> Entry | None:
         """What an absolute path leads to, links followed; None where nothing is."""
@@ -81,28 +81,6 @@ class Tree:
     def files(self) -> Iterator[Entry]:
         """Every regular file, by path."""
         return (entry for _, entry in sorted(self._entries.items()) if entry.is_file)
-
-
-class _Raw(io.RawIOBase):
-    """Pieces of bytes as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = piece
-        length = min(len(buffer), len(self._left))
-        buffer[:length] = self._left[:length]
-        self._left = self._left[length:]
-        return length
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, is_named: bool) -> bytes | None:

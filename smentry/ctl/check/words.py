@@ -6,7 +6,7 @@ import os
 import re
 from typing import NamedTuple
 
-from smentry.ctl.check import hooks, shell
+from smentry.ctl.check import hooks, shell, wrappers
 from smentry.ctl.check.parts import Breach, at, channels, mode, shards, text
 from smentry.ctl.request.job import FILE
 from smentry.errors import RefusedError
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from smentry.ctl.check.parts import Steps
 
 _ALGORITHM = "AlgorithmSpecification"
-_INITS = {"tini": "pe", "tini-static": "pe", "docker-init": "pe", "dumb-init": "r", "catatonit": "", "pid1": ""}
-"""Other programs for PID 1, and those of their letters that take a value."""
-
 _INTERPRETERS = re.compile(r"(?:python|pypy)[0-9.]*|torchrun|Rscript|perl|ruby|node|julia|make")
 _DATA = "/opt/ml/input/data/"
 _SCRIPT = re.compile(r"/opt/ml/input/data/([A-Za-z0-9._-]+)/([^\s'\";&|()]*)")
@@ -48,7 +45,8 @@ class Named(NamedTuple):
 def breaches(request: Mapping[str, Any]) -> Iterator[Breach]:
     """Every rule that the container's command breaks."""
     entrypoint, arguments = _words(request, "ContainerEntrypoint"), _words(request, "ContainerArguments")
-    words = _within_env([*entrypoint, *arguments])
+    words = [*entrypoint, *arguments]
+    words = words[wrappers.of_env(_texts(words)) :]
     settings, refused = _smentry(request, entrypoint, words or arguments)
     yield from refused
     script = settings.script if settings else None
@@ -69,16 +67,6 @@ def _words(request: Mapping[str, Any], key: str) -> list[Word]:
     return [Word(word, (_ALGORITHM, key, index)) for index, word in enumerate(listed) if isinstance(word, str)]
 
 
-def _within_env(words: list[Word]) -> list[Word]:
-    """The words that `env` executes, where it is the first."""
-    if not words or os.path.basename(words[0].text) != "env":
-        return words
-    rest = words[1:]
-    while rest and (rest[0].text.startswith("-") or "=" in rest[0].text):
-        rest = rest[2:] if rest[0].text in ("-u", "--unset", "-C", "--chdir") else rest[1:]
-    return rest
-
-
 def _base(word: Word) -> str:
     return os.path.basename(word.text)
 
@@ -90,8 +78,8 @@ def _first(words: Sequence[Word]) -> Iterator[Breach]:
     """What is wrong with PID 1."""
     if not words:
         return
-    init = _base(words[0]) if _base(words[0]) in _INITS else ""
-    rest = _after_options(words[1:], _INITS[init]) if init else words
+    taken = wrappers.of_init(_texts(words))
+    init, rest = _base(words[0]) if taken else "", words[taken:]
     if init and not rest:
         yield Breach("SM321", words[0].path, f"{init} is given no program: expected one after it")
     elif init and _base(rest[0]) in ("train", "serve") and "/" not in rest[0].text:
@@ -112,15 +100,8 @@ def _first(words: Sequence[Word]) -> Iterator[Breach]:
         yield Breach("SM305", run[0].path, what)
 
 
-def _after_options(words: Sequence[Word], valued: str) -> list[Word]:
-    rest = list(words)
-    while rest and rest[0].text.startswith("-"):
-        word = rest.pop(0).text
-        if word == "--":
-            break
-        if len(word) == 2 and word[1] in valued and rest:
-            del rest[0]
-    return rest
+def _texts(words: Sequence[Word]) -> list[str]:
+    return [word.text for word in words]
 
 
 def _command_of(words: Sequence[Word]) -> tuple[Word | None, Word | None]:
@@ -208,10 +189,11 @@ def _run_by(words: Sequence[Word]) -> list[Word]:
     if not words:
         return []
     rest = list(words)
-    while rest and (_base(rest[0]) in _INITS or _base(rest[0]) == "smentry"):
-        if _base(rest[0]) == "smentry":
-            return _run_by(rest[-len(own) :]) if (own := hooks.command([word.text for word in rest[1:]])) else []
-        rest = _after_options(rest[1:], _INITS[_base(rest[0])])
+    while taken := wrappers.of_init(_texts(rest)):
+        rest = rest[taken:]
+    if rest and _base(rest[0]) == "smentry":
+        own = hooks.command(_texts(rest[1:]))
+        return _run_by(rest[-len(own) :]) if own else []
     runs = rest[:1]
     if rest and _base(rest[0]) in shell.SHELLS:
         runs += [word for word in _command_of(rest)[1:] if word]
@@ -267,7 +249,7 @@ def _smentry(
         return Breach(code, _place_in(message, own, environment, bool(entrypoint)), message)
 
     try:
-        settings = hooks.resolved([word.text for word in own], environment)
+        settings = hooks.resolved(_texts(own), environment)
     except RefusedError as refused:
         return None, [placed("SM501", refused.message)]
     found = [placed("SM504", warning) for warning in hooks.certain(settings.warnings)]

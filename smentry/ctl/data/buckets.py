@@ -59,15 +59,22 @@ class Buckets:
             return _object(bucket, key, self._client.head_object(Bucket=bucket, Key=key)["ContentLength"])
 
     def open(self, bucket: str, key: str) -> BinaryIO:
-        """The object's bytes, to be read and closed. Reading them raises what botocore and urllib3 raise."""
+        """The object's bytes, to be read and closed. Reading them raises what botocore and urllib3 raise.
+
+        Not for `with`, which hands out another object: one to which a connection that breaks off is the end of the data.
+        """
         with _Said(f"s3://{bucket}/{key}"):
             body: BinaryIO = self._client.get_object(Bucket=bucket, Key=key)["Body"]
         return body
 
     def fetch(self, bucket: str, key: str, path: Path) -> None:
         """Write the object to `path`. Raises OSError too."""
+        from boto3.s3.transfer import TransferConfig
+
+        # boto3's own threads would be waited for at the interpreter's exit.
+        config = TransferConfig(use_threads=False)
         with _Said(f"s3://{bucket}/{key}"):
-            self._client.download_file(bucket, key, str(path))
+            self._client.download_file(bucket, key, str(path), Config=config)
 
 
 def _object(bucket: str, key: str, size: int) -> Object:
@@ -104,7 +111,7 @@ class _Said:
                 f"{self._uri}: no AWS credentials found; set AWS_PROFILE or AWS_ACCESS_KEY_ID, "
                 f"or let a directory stand for it: --s3 {self._uri}=DIR"
             ) from None
-        if isinstance(error, ParamValidationError):
+        if isinstance(error, (ParamValidationError, UnicodeEncodeError)):
             raise RefusedError(f"{self._uri}: no such name of a bucket or an object can be") from None
         if isinstance(error, (BotoCoreError, Boto3Error)):
             raise RefusedError(f"{self._uri}: {_one_line(error)}") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from smentry.ctl.data import manifests
@@ -50,6 +51,8 @@ def _entries(channel: Channel, storage: Storage) -> list[Entry]:
         if channel.mode != PIPE:  # API reference, S3DataSource
             raise RefusedError(f"an augmented manifest can only be used with the input mode Pipe, got {channel.mode}")
         lines = list(manifests.records(_text(channel.uri, storage), channel.uri, channel.attributes))
+        if not lines:
+            raise RefusedError(f"{channel.uri}: expected at least one line, got none")
         found = _objects([value for line in lines for value, is_uri in line if is_uri], storage)
         return [Entry(tuple(found[value] if is_uri else value for value, is_uri in line)) for line in lines]
     if channel.kind == MANIFEST:
@@ -89,8 +92,10 @@ def fill(directory: Path, wanted: Sequence[Entry], storage: Storage) -> list[Ent
             if directory / parent not in made:
                 make(directory / parent)
                 made.add(directory / parent)
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        list(pool.map(lambda item: _write(directory / item[0], item[1], storage), paths.items()))
+    # Daemon threads, unlike an executor's: ^C does not wait for a server that says nothing.
+    with ThreadPool(_AT_A_TIME) as pool:
+        for _ in pool.imap(lambda item: _write(directory / item[0], item[1], storage), paths.items()):
+            pass
     return [replace(each, parts=(replace(_object(each), path=directory / _path(each)),)) for each in wanted]
 
 
@@ -158,10 +163,16 @@ def _write(path: Path, source: Object, storage: Storage) -> None:
 def _objects(uris: Sequence[str], storage: Storage) -> dict[str, Object]:
     """The objects with these URIs; S3 is asked for several at a time."""
     unique = list(dict.fromkeys(uris))
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return dict(zip(unique, pool.map(storage.object, unique)))
+    with ThreadPool(_AT_A_TIME) as pool:
+        return dict(zip(unique, pool.imap(storage.object, unique)))
 
 
 def _text(uri: str, storage: Storage) -> bytes:
-    with storage.open(storage.object(uri)) as file:
-        return file.read()
+    source = storage.object(uri)
+    try:
+        with contextlib.closing(storage.open(source)) as file:
+            return file.read()
+    except RefusedError:
+        raise
+    except Exception as error:  # of botocore, the file system
+        raise RefusedError(f"{uri}: cannot be read: {error}") from None

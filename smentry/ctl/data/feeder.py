@@ -87,7 +87,7 @@ def _stream(feed: Feed, part: Object | str, storage: Storage, writing: int) -> N
         _write(writing, recordio.record(data) if wrapped else data)
         return
     try:
-        with storage.open(part) as stored:
+        with contextlib.closing(storage.open(part)) as stored:
             zipped = feed.channel.compression == GZIP
             reading: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=stored) if zipped else stored
             if wrapped:

@@ -28,6 +28,7 @@ def manifest(text: bytes, uri: str) -> tuple[str, list[str]]:
     prefix = first.get("prefix") if isinstance(first, dict) else None
     if not isinstance(prefix, str) or not prefix:
         raise RefusedError(f'{uri}[0]: expected {{"prefix": "s3://bucket/prefix/"}}, got {json.dumps(first)}')
+    _see_that_it_is_a_uri(prefix, f"{uri}[0]")
     for index, key in enumerate(keys, 1):
         if not isinstance(key, str) or not key:
             raise RefusedError(f"{uri}[{index}]: expected the rest of a key after the prefix, got {json.dumps(key)}")
@@ -61,7 +62,14 @@ def _value(values: dict[str, Any], name: str, where: str) -> tuple[str, bool]:
         return value if isinstance(value, str) else json.dumps(value), False
     if not isinstance(value, str) or not value:
         raise RefusedError(f"{where}: {name}: expected the URI of an object, got {json.dumps(value)}")
+    _see_that_it_is_a_uri(value, f"{where}: {name}")
     return value, True
+
+
+def _see_that_it_is_a_uri(value: str, where: str) -> None:
+    """Raise RefusedError where a manifest of S3 names a file of this machine: on the platform there is none."""
+    if where.startswith("s3://") and not value.startswith("s3://"):
+        raise RefusedError(f"{where}: expected a URI such as s3://bucket/key, got {value!r}")
 
 
 def _parsed(text: bytes, where: str, expected: str) -> Any:

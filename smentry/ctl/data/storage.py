@@ -83,7 +83,7 @@ class Storage:
         """The object with exactly this URI, or the file with this path. Raises RefusedError where there is none."""
         if not uri.startswith("s3://"):
             path = local(uri)
-            if path.is_file():
+            if os.path.isfile(path):
                 return Object(uri, str(path), path.stat().st_size, path)
             raise RefusedError(f"{path}: expected a file, found none")
         bucket, key = split(uri)
@@ -91,13 +91,18 @@ class Storage:
         prefix = max((each for each in mappings if each == key or _within(key, each)), key=len, default=None)
         if prefix is None:
             return self._s3().object(bucket, key)
-        path = mappings[prefix] / key[len(prefix) :].lstrip("/")
-        if ".." in key.split("/") or not path.is_file():
+        below = key[len(prefix) + bool(prefix) :]
+        path = mappings[prefix] / below.lstrip("/")
+        # A key is no path: neither `a//b` nor `x/../a/b` is the object `a/b`.
+        if (below and not {"", ".", ".."}.isdisjoint(below.split("/"))) or not os.path.isfile(path):
             raise RefusedError(f"{uri}: expected an object, found none ({path} stands for it)")
         return Object(uri, key, path.stat().st_size, path)
 
     def open(self, source: Object) -> BinaryIO:
-        """The object's bytes, to be read and closed. Raises RefusedError where S3 says no, and OSError."""
+        """The object's bytes, to be read and closed, which `with` may not do (see Buckets.open).
+
+        Raises RefusedError where S3 says no, and OSError; reading raises more.
+        """
         if source.path is not None:
             return open(source.path, "rb")
         return self._s3().open(*split(source.uri))
@@ -192,11 +197,11 @@ def _files(path: Path, left_out: list[str]) -> Iterator[tuple[Path, int]]:
             file = Path(directory, name)
             try:
                 status = file.stat()
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ELOOP):
+                    refuse(error)
                 left_out.append(f"{file}: a link to nothing")
                 continue
-            except OSError as error:
-                refuse(error)
             if stat.S_ISREG(status.st_mode):
                 yield file, status.st_size
             else:

@@ -16,9 +16,9 @@ from smentry.ctl.data.channels import Entry
 from smentry.ctl.data.pipes import Feed
 from smentry.ctl.data.storage import Object
 from smentry.ctl.engine.base import Mount
-from smentry.ctl.request.job import FASTFILE, FILE, PIPE, REPLICATED
+from smentry.ctl.request.job import CHECKPOINTS, FASTFILE, FILE, PIPE, REPLICATED
 from smentry.errors import RefusedError
-from smentry.sagemaker.layout import Layout
+from smentry.sagemaker.layout import BASE, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from smentry.ctl.data.storage import Storage
     from smentry.ctl.request.job import Channel, Host, Job
 
-BASE = "/opt/ml"
-CHECKPOINTS = f"{BASE}/checkpoints"
-"""Where checkpoints are unless CheckpointConfig.LocalPath says otherwise."""
 NETWORK_INTERFACE = "eth0"
 
 
@@ -60,7 +57,7 @@ def lay_out(
     (developer guide, Checkpoints). `views`: a FastFile channel may be the user's own directory, which is then to be mounted
     read-only; without, it is always a copy. Raises RefusedError where data cannot be had.
     """
-    _see_that_names_differ(job)
+    _see_that_names_serve(job)
     directory = Path(os.path.abspath(directory))
     directory.mkdir(parents=True, exist_ok=True)
     bases = {host.name: _bare(directory / host.name) for host in job.hosts}
@@ -218,9 +215,11 @@ def _view(found: list[Entry]) -> Path | None:
     return directory
 
 
-def _see_that_names_differ(job: Job) -> None:
+def _see_that_names_serve(job: Job) -> None:
     names = {each.name for each in job.channels}
     for each in job.channels:
+        if each.name in (".", ".."):  # the API takes them
+            raise RefusedError(f"channel {each.name}: no directory can have this name; rename the channel")
         pattern = re.compile(rf"{re.escape(each.name)}_\d+")
         taken = sorted(filter(pattern.fullmatch, names)) if each.mode == PIPE else []
         if taken:

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from .lines import Lines, clean
+from smentry.ctl.display.lines import Lines, clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,11 +107,6 @@ class Display:
         """A host writes no more: what it has begun is a line."""
         with self._changed:
             self._put("".join(self._line(host, line) for line in self._lines[host].end()))
-
-    def line(self, host: str, text: str) -> None:
-        """Show a line of a host."""
-        with self._changed:
-            self._put(self._line(host, text))
 
     def say(self, text: str) -> None:
         """Show smentryctl's own words: on stderr, or with the log where both are terminals."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from typing import Any, Protocol
 
     Output = Callable[[bytes], None]
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
         def start(self, host: Start, output: Output) -> Container:
             """Start a host."""
 
-        def archive(self, container: Any, path: str) -> Iterable[bytes]:
+        def archive(self, container: Any, path: str) -> Generator[bytes, None, None]:
             """What is at `path` (absolute, as the container sees it) as a tar stream, whoever owns it; the container has
-            ended. Empty where there is nothing. The names in it begin with the last name of `path`, as with `docker cp`."""
+            ended. Empty where there is nothing; to be closed. The names in it begin with the last name of `path`, as with
+            `docker cp`."""
 
         def remove(self, directory: Path) -> None:
             """Remove a directory of this machine that was mounted, whoever owns what the containers wrote there."""

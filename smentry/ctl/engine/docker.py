@@ -8,13 +8,14 @@ import secrets
 import shutil
 import sys
 import threading
+from http import HTTPStatus
 
 from smentry.ctl.engine.base import Ended, Usage
 from smentry.errors import NOT_EXECUTABLE, NOT_FOUND, RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 LABEL = "smentryctl"
 """The label of everything that is made; its value is the engine object's own name, so that a person can find what is left
 after a SIGKILL: `docker ps --all --filter label=smentryctl`."""
+
+PIECE = 1 << 20
+"""Bytes of an archive that are taken at a time."""
 
 SECONDS = 60
 """How long the engine may take for an answer, except where it waits for a container."""
@@ -57,9 +61,14 @@ class DockerContainer:
 
     def wait(self) -> Ended:
         """Wait for the end. All output has been handed over by then."""
+        import docker.errors
+
         with refusing(f"{self.name} cannot be waited for"):
             code = int(self._api.wait(self.identity, timeout=None)["StatusCode"])
-            state = self._api.inspect_container(self.identity)["State"]
+            try:
+                state = self._api.inspect_container(self.identity)["State"]
+            except docker.errors.NotFound:  # archive() says what that means
+                state = {}
         self._reading.join()
         return Ended(code, out_of_memory=bool(state.get("OOMKilled")))
 
@@ -189,16 +198,31 @@ class DockerEngine:
                 raise RefusedError(_no_program(told, host, code), code) from None
             raise
 
-    def archive(self, container: DockerContainer, path: str) -> Iterable[bytes]:
+    def archive(self, container: DockerContainer, path: str) -> Generator[bytes, None, None]:
         """What is at `path` as a tar stream, below the last name of `path`; whoever owns it. Empty where there is nothing."""
+        # Not the library's get_archive(): what it gives cannot be closed, and the engine removes no container that it reads from.
+        url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container.identity}/archive"
+        with refusing(f"{path} of {container.name} cannot be read"):
+            with self._api.get(url, params={"path": path}, stream=True, timeout=SECONDS) as response:
+                if response.ok:
+                    yield from response.iter_content(PIECE)
+                    return
+                told = _one_line(response.json()["message"])
+            state = self._state(container)
+            if not state or state["Dead"] or state["Status"] == "removing":
+                raise RefusedError(f"{container.name} has been removed by somebody else: what it left is lost")
+            if response.status_code != HTTPStatus.NOT_FOUND:
+                raise RefusedError(f"{path} of {container.name} cannot be read: {told}")
+
+    def _state(self, container: DockerContainer) -> Mapping[str, Any]:
+        """What `docker inspect` shows as State; nothing where there is no such container any more."""
         import docker.errors
 
-        with refusing(f"{path} of {container.name} cannot be read"):
-            try:
-                stream, _ = self._api.get_archive(container.identity, path)
-            except docker.errors.NotFound:
-                return
-            yield from stream
+        try:
+            found: Mapping[str, Any] = self._api.inspect_container(container.identity)["State"]
+        except docker.errors.NotFound:
+            return {}
+        return found
 
     def remove(self, directory: Path) -> None:
         """Remove a directory of this machine that containers could write to, whoever owns what they wrote.
@@ -208,11 +232,17 @@ class DockerEngine:
         place of whatever could not be removed; the rest is an ordinary user's to do.
         """
         shutil.rmtree(directory, ignore_errors=True)
-        if not directory.exists() or not self._image:
-            return
+        if directory.exists() and self._image:
+            try:
+                self._open_up(directory)
+            except RefusedError as refused:
+                self._say(f"{directory} is left, for root to remove: {refused.message}")
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _open_up(self, directory: Path) -> None:
         from docker.types import Mount
 
-        with refusing(f"{directory} cannot be removed"):
+        with refusing("it cannot be mounted"):
             made = self._api.create_container(
                 self._image,
                 command=["true"],
@@ -222,27 +252,46 @@ class DockerEngine:
                     mounts=[Mount(f"/{BESIDE}", str(directory), type="bind")], network_mode="none"
                 ),
             )
-            self._api.put_archive(made["Id"], "/", _tar({BESIDE: True}))
-            left = [entry.name for entry in directory.iterdir()]
-            self._api.put_archive(made["Id"], "/", _tar({f"{BESIDE}/{name}": False for name in left}))
-            self._api.remove_container(made["Id"], force=True)
-            self._api.close()
-        shutil.rmtree(directory, ignore_errors=True)
+            try:
+                self._api.put_archive(made["Id"], "/", _tar({BESIDE: True}))
+                left = [entry.name for entry in directory.iterdir()]
+                self._api.put_archive(made["Id"], "/", _tar({f"{BESIDE}/{name}": False for name in left}))
+            finally:
+                self._remove(made["Id"])
+                self._api.close()
 
     def close(self) -> None:
-        """Remove every container and the network, containers that still run included."""
+        """Remove every container and the network, containers that still run included. What cannot be removed is said, for it is
+        no reason to lose what the hosts have left."""
         import docker.errors
 
-        mine = {"label": f"{LABEL}={self._name}"}
-        with refusing("containers cannot be removed"):
-            for container in self._api.containers(all=True, filters=mine):
-                with contextlib.suppress(docker.errors.NotFound):
-                    self._api.remove_container(container["Id"], force=True, v=True)
-            for network in self._api.networks(filters=mine):
-                with contextlib.suppress(docker.errors.NotFound):
-                    self._api.remove_network(network["Id"])
+        mine = f"{LABEL}={self._name}"
+        try:
+            if self._network:
+                with refusing("containers cannot be removed"):
+                    for container in self._api.containers(all=True, filters={"label": mine}):
+                        self._remove(container["Id"])
+                with (
+                    refusing("the network of the hosts cannot be removed"),
+                    contextlib.suppress(docker.errors.NotFound),
+                ):
+                    self._api.remove_network(self._network)
+        except RefusedError as refused:
+            left = f"docker ps --all --filter label={mine}; docker network ls --filter label={mine}"
+            self._say(f"{refused.message}; what is left shows: {left}")
         self._network = ""
         self._api.close()  # its connections; it makes others where it is used again
+
+    def _remove(self, identity: str) -> None:
+        import docker.errors
+
+        with contextlib.suppress(docker.errors.NotFound):
+            try:
+                self._api.remove_container(identity, force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT:
+                    raise
+                self._api.wait(identity, timeout=SECONDS, condition="removed")  # somebody else is removing it
 
 
 def measured(stats: Mapping[str, Any]) -> Usage | None:

@@ -14,7 +14,10 @@ from smentry.ctl.engine import namespace
 
 
 def main() -> None:
-    """Write what is at `sys.argv[1]`, under its last name or `sys.argv[2]`; exit 1 and say why where it cannot be read."""
+    """Write what is at `sys.argv[1]`, under the name `sys.argv[2]`; nothing where nothing is there.
+
+    Exit 1 and say why where it cannot be read.
+    """
     path, name = sys.argv[1:]
     if os.geteuid() != 0:
         try:
@@ -22,6 +25,10 @@ def main() -> None:
         except OSError:
             pass  # then with the user's own rights
     try:
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
         with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
             archive.add(path, arcname=name)
     except OSError as error:

@@ -19,16 +19,15 @@ from pathlib import Path
 
 from smentry.ctl.engine.base import Ended, Start, Usage
 from smentry.errors import NOT_FOUND, USAGE, RefusedError
+from smentry.sagemaker.layout import BASE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from typing import Any
 
     from smentry.ctl.engine.base import Mount, Output
     from smentry.ctl.engine.namespace import Spec
-
-BASE = "/opt/ml"
 
 VARIABLE = "SMENTRYCTL_NAMESPACES"
 """`no` in this variable of smentryctl: plain processes also where the kernel would give namespaces."""
@@ -222,11 +221,9 @@ class ProcessEngine:
         self._containers.append(container)
         return container
 
-    def archive(self, container: ProcessContainer, path: str) -> Iterable[bytes]:
+    def archive(self, container: ProcessContainer, path: str) -> Generator[bytes, None, None]:
         """What is at `path` as a tar stream, below the last name of `path`; whoever owns it. Empty where there is nothing."""
         there = self._here(container.host, path)
-        if not os.path.lexists(there):
-            return
         command = _python("smentry.ctl.engine.packing", there, os.path.basename(path))
         pipe, null = subprocess.PIPE, subprocess.DEVNULL
         with subprocess.Popen(command, stdin=null, stdout=pipe, stderr=pipe) as packing:

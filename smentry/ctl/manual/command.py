@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smentry.ctl.manual.completion import SHELLS
 from smentry.ctl.manual.description import PROGRAMS
+from smentry.errors import RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ def _man(arguments: argparse.Namespace) -> int:
     from smentry.ctl.manual import description, manpage
 
     # A packager's page is to be the same each time: https://reproducible-builds.org/specs/source-date-epoch/
-    made = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
-    print(manpage.page(description.of(arguments.program), time.strftime("%Y-%m-%d", time.gmtime(made))), end="")
+    given = os.environ.get("SOURCE_DATE_EPOCH") or str(int(time.time()))
+    try:
+        made = time.strftime("%Y-%m-%d", time.gmtime(int(given)))
+    except (ValueError, OverflowError, OSError):
+        raise RefusedError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {given!r}") from None
+    print(manpage.page(description.of(arguments.program), made), end="")
     return 0

@@ -41,7 +41,7 @@ def of(program: str) -> Description:
 
 
 def verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the subcommands, in the order in which the help lists them."""
+    """The parsers of the verbs, in the order in which the help lists them."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)

@@ -41,7 +41,7 @@ def _lines(described: Description, date: str) -> Iterator[str]:
     yield from _arguments(parser, ".SH OPTIONS")
     commands = verbs(parser)
     if commands:
-        yield ".SH COMMANDS"
+        yield ".SH VERBS"
     for verb, command in commands.items():
         yield f".SS {_text(verb)}"
         yield from _paragraphs(text for text in (command.description, command.epilog) if text)

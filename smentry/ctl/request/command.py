@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from smentry.ctl import options
 from smentry.ctl.request import commandline, compose, flags, reading
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ FORMATS = ("json", "command")
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand `request`."""
+    """Add the verb to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "request",
         help="write a CreateTrainingJob request for an image and a script",
@@ -61,10 +62,14 @@ def add(commands: Any) -> None:
         "--instance-type", metavar="TYPE", default=compose.INSTANCE_TYPE, help="InstanceType (default: %(default)s)"
     )
     job.add_argument(
-        "--instances", metavar="N", type=flags.count, default=1, help="InstanceCount (default: %(default)s)"
+        "--instances", metavar="N", type=options.count, default=1, help="InstanceCount (default: %(default)s)"
     )
     job.add_argument(
-        "--volume", metavar="GB", type=flags.count, default=compose.VOLUME, help="VolumeSizeInGB (default: %(default)s)"
+        "--volume",
+        metavar="GB",
+        type=options.count,
+        default=compose.VOLUME,
+        help="VolumeSizeInGB (default: %(default)s)",
     )
     job.add_argument(
         "--max-runtime",

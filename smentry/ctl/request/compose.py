@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 import time
 from dataclasses import dataclass, field
 
 from smentry.ctl.request import flags
 from smentry.ctl.request.job import FILE
 from smentry.errors import RefusedError
+from smentry.sagemaker.layout import BASE, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-DATA = "/opt/ml/input/data"
+DATA = Layout(BASE).data
 BUCKET = "s3://your-bucket"
 ROLE = "arn:aws:iam::111122223333:role/your-role"
 """111122223333 is an account number of the documentation: nobody's."""
@@ -126,9 +128,10 @@ def command(wanted: Wanted) -> tuple[list[str], list[str]]:
 def _channel_of(script: str) -> str:
     """The channel of CHANNEL/PATH; empty where the script is the image's."""
     if script.startswith("/"):
-        if script == DATA or script.startswith(f"{DATA}/"):
+        place = posixpath.normpath(script)
+        if place == DATA or place.startswith(f"{DATA}/"):
             raise RefusedError(f"--script: {script} is in a channel: write it as CHANNEL/PATH")
-        if script.startswith("/opt/ml/"):
+        if place.startswith(f"{BASE}/"):
             raise RefusedError(
                 f"--script: {script} is below /opt/ml, where the platform's mounts hide what an image has"
             )
@@ -147,7 +150,7 @@ def _channels(wanted: Wanted, placeholder: Any) -> list[tuple[str, str, str | No
         if not re.match("s3://", source):
             raise RefusedError(
                 f"--channel {name}: expected an s3:// URI, got {source!r}: the platform reads nothing else;"
-                f" `aws s3 cp --recursive {source} {BUCKET}/{name}` puts it there"
+                f" `aws s3 cp --recursive {shlex.quote(source)} {BUCKET}/{name}` puts it there"
             )
         if names.count(name) > 1:
             raise RefusedError(f"--channel {name}: is there twice: expected a name of its own for each channel")

@@ -74,9 +74,10 @@ def parse(name: str, text: str, *, as_yaml: bool = False) -> Document:
         try:
             value = json.loads(text, parse_constant=_constant)
         except json.JSONDecodeError as error:
-            raise RefusedError(f"{name}:{error.lineno}:{error.colno}: not JSON: {_lowered(error.msg)}") from None
-        except ValueError as error:
-            raise RefusedError(f"{name}: not JSON: {error}") from None
+            what = re.sub("(?: starting)? at$", "", _lowered(error.msg))
+            raise RefusedError(f"{name}:{error.lineno}:{error.colno}: not JSON: {what}") from None
+        except ValueError as error:  # of a number of thousands of digits, with advice to whoever wrote the program
+            raise RefusedError(f"{name}: not JSON: {_lowered(str(error).partition('; ')[0])}") from None
         except RecursionError:
             raise RefusedError(f"{name}: not JSON: nested too deeply") from None
         # JSON is YAML but for tabs, which can only be between the tokens here; one character each, the columns stay.
@@ -143,7 +144,7 @@ def _constructed(name: str, root: yaml.Node) -> object:
     except yaml.YAMLError as error:
         raise _not_yaml(name, error) from None
     except ValueError as error:  # `!!int x`
-        raise RefusedError(f"{name}: not YAML: {error}") from None
+        raise RefusedError(f"{name}: not YAML: {_lowered(str(error).partition('; ')[0])}") from None
     finally:
         loader.dispose()
 

@@ -8,7 +8,7 @@ import math
 import os
 import re
 
-from smentry import config
+from smentry.ctl import options
 from smentry.ctl.request import model
 from smentry.ctl.request.job import FASTFILE, FILE, PIPE, PREFIX, REPLICATED
 from smentry.errors import RefusedError
@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="an input data channel out of a directory of this machine, or an s3:// URI; MODE is File, FastFile or Pipe",
     )
     add_values(group)
-    group.add_argument("--instances", metavar="N", type=count, help="InstanceCount")
+    group.add_argument("--instances", metavar="N", type=options.count, help="InstanceCount")
     group.add_argument(
         "--max-runtime", metavar="DUR", type=runtime, help="MaxRuntimeInSeconds, such as 90, 90s, 2m or 1h"
     )
@@ -56,9 +56,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def add_values(group: argparse._ActionsContainer) -> None:
     """The flags for the two maps of a request."""
     group.add_argument(
-        "--hyperparameter", metavar="K=V", action="append", type=pair, default=[], help="one of the HyperParameters"
+        "--hyperparameter",
+        metavar="K=V",
+        action="append",
+        type=options.pair,
+        default=[],
+        help="one of the HyperParameters",
     )
-    group.add_argument("--env", metavar="K=V", action="append", type=pair, default=[], help="one of the Environment")
+    group.add_argument(
+        "--env", metavar="K=V", action="append", type=options.pair, default=[], help="one of the Environment"
+    )
 
 
 def changed(request: Mapping[str, object], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -133,17 +140,9 @@ def _blank(image: str | None) -> dict[str, Any]:
 # -- the values of flags ---------------------------------------------------------------------------
 
 
-def pair(text: str) -> tuple[str, str]:
-    """K=V."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-    return name, value
-
-
 def channel(text: str) -> tuple[str, str, str | None]:
     """NAME=DIR or NAME=DIR:MODE: name, directory, file or S3 URI, and the mode; None where there is none."""
-    name, source = pair(text)
+    name, source = options.pair(text)
     before, colon, mode = source.rpartition(":")
     if colon and mode in MODES:
         source = before
@@ -156,16 +155,6 @@ def channel(text: str) -> tuple[str, str, str | None]:
     return name, source, mode if source == before else None
 
 
-def count(text: str) -> int:
-    """A whole number from 1."""
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"expected a number of instances, got {text!r}")
-    return int(text)
-
-
 def runtime(text: str) -> int:
     """Seconds of a duration, whole ones as the platform has them, 1 at least."""
-    try:
-        return max(1, math.ceil(config.duration(text)))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return max(1, math.ceil(options.duration(text)))

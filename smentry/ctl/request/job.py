@@ -13,6 +13,9 @@ NONE, GZIP, RECORDIO = "None", "Gzip", "RecordIO"
 TRAIN_SECONDS = 24 * 60 * 60.0
 """Seconds a job may run where the request has no MaxRuntimeInSeconds: the platform's default is one day."""
 
+CHECKPOINTS = "/opt/ml/checkpoints"
+"""CheckpointConfig.LocalPath where the request has none."""
+
 
 @dataclass(frozen=True)
 class Channel:

@@ -98,10 +98,12 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 @functools.cache
 def _input() -> Any:
-    import botocore.session
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
 
-    service = botocore.session.get_session().get_service_model("sagemaker")
-    return service.operation_model("CreateTrainingJob").input_shape
+    # Without a session, which reads the user's configuration and may not like it.
+    described = Loader().load_service_model("sagemaker", "service-2")
+    return ServiceModel(described, "sagemaker").operation_model("CreateTrainingJob").input_shape
 
 
 class _Walk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from smentry.ctl.request import document, flags, model
-from smentry.ctl.request.job import FILE, NONE, PREFIX, REPLICATED, TRAIN_SECONDS, Channel, Host, Job
+from smentry.ctl.request.job import CHECKPOINTS, FILE, NONE, PREFIX, REPLICATED, TRAIN_SECONDS, Channel, Host, Job
 from smentry.errors import RefusedError
 
 TYPE_CHECKING = False
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
     from typing import Any
-
-CHECKPOINTS = "/opt/ml/checkpoints"
-"""CheckpointConfig.LocalPath where the request has none."""
 
 MOST_LISTED = 20
 """Problems of a request that a refusal lists."""

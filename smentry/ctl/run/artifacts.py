@@ -7,8 +7,6 @@ the same name, and is the only one that the platform's documentation lets one co
 from __future__ import annotations
 
 import contextlib
-import io
-import itertools
 import os
 import shutil
 import tarfile
@@ -16,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from smentry.ctl.engine import tarstream
 from smentry.errors import RefusedError
 
 TYPE_CHECKING = False
@@ -52,6 +51,7 @@ def pack(streams: Iterable[Iterable[bytes]], path: Path) -> Artifact | None:
         with tarfile.open(half, "w:gz", compresslevel=6) as packed:
             for archive, member, name in _members(streams, seen):
                 member.name = name
+                member.pax_headers = {}  # which would win over the new names
                 if member.islnk():
                     member.linkname = _below(member.linkname)
                 packed.addfile(member, archive.extractfile(member) if member.isreg() else None)
@@ -60,6 +60,15 @@ def pack(streams: Iterable[Iterable[bytes]], path: Path) -> Artifact | None:
             return None
         os.replace(half, path)
     return Artifact(path, path.stat().st_size, files)
+
+
+def set_aside(path: Path) -> None:
+    """Give an earlier job's artifact a `~` behind its name, in the place of one that has it already. Raises RefusedError."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, f"{path}~")
+    except OSError as error:
+        raise RefusedError(f"{path} is there already and cannot be renamed: {error.strerror or error}") from None
 
 
 def unpack(streams: Iterable[Iterable[bytes]], directory: Path) -> Artifact | None:
@@ -71,8 +80,9 @@ def unpack(streams: Iterable[Iterable[bytes]], directory: Path) -> Artifact | No
     with _readable():
         for archive, member, name in _members(streams, set()):
             source: IO[bytes] | None = archive.extractfile(member) if member.isreg() else None
-            if member.islnk():
-                source = (directory / _below(member.linkname)).open("rb")
+            linked = directory / _below(member.linkname) if member.islnk() else None
+            if linked is not None and linked.is_file():  # a link has not been put there
+                source = linked.open("rb")
             if source is not None:
                 with source:
                     sizes.append(_put(source, directory / name))
@@ -90,10 +100,11 @@ def _put(source: IO[bytes], target: Path) -> int:
 def failure(stream: Iterable[bytes]) -> str:
     """The text of output/failure, as much of it as becomes FailureReason; '' where there is none."""
     with _readable():
-        for archive, member in _entries(stream):
+        for archive, member in tarstream.members(stream):
             content = archive.extractfile(member) if member.isreg() else None
             if content is not None:
                 return content.read(_MOST_BYTES).decode("utf-8", "replace")[:FAILURE]
+            break  # a directory, a link, a FIFO: what is in one is no reason
     return ""
 
 
@@ -112,23 +123,13 @@ def _members(
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
     """Files, directories and links of all streams, with their names below the directory; each name once."""
     for stream in streams:
-        for archive, member in _entries(stream):
+        for archive, member in tarstream.members(stream):
             name = _below(member.name)
-            if name and name not in seen and (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+            # A second name of a FIFO or a device is kept as little as the first.
+            linked = member.islnk() and _below(member.linkname) in seen
+            if name and name not in seen and (member.isreg() or member.isdir() or member.issym() or linked):
                 seen.add(name)
                 yield archive, member, name
-
-
-def _entries(stream: Iterable[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    pieces = iter(stream)
-    first = next(pieces, b"")
-    if not first:
-        return
-    with tarfile.open(fileobj=_Reader(itertools.chain([first], pieces)), mode="r|") as archive:
-        for member in archive:
-            yield archive, member
-    for _ in pieces:  # read to its end, so that the engine's connection is free again
-        pass
 
 
 def _below(name: str) -> str:
@@ -152,7 +153,7 @@ def _beside(path: Path) -> Iterator[Path]:
     """A new file beside `path`, with the rights that one would have; removed unless it was renamed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".smentryctl-")
         os.close(handle)
         mask = os.umask(0)
         os.umask(mask)
@@ -164,27 +165,3 @@ def _beside(path: Path) -> Iterator[Path]:
                 os.unlink(name)
     except OSError as error:
         raise RefusedError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-class _Reader(io.RawIOBase):
-    """Reads from pieces of bytes."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        found = [self._left]
-        length = len(self._left)
-        while size < 0 or length < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            found.append(piece)
-            length += len(piece)
-        whole = b"".join(found)
-        self._left = b"" if size < 0 else whole[size:]
-        return whole if size < 0 else whole[:size]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 import time
 from pathlib import Path
 
-from smentry import config
+from smentry.ctl import options
 from smentry.ctl.request import flags
+from smentry.ctl.run.course import STOP_SECONDS
 from smentry.errors import RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from smentry.ctl.engine.base import Engine
@@ -26,11 +27,12 @@ EPILOG = """\
 exit code: 0 Completed, 1 Failed, 3 Stopped, 2 nothing was started, 130 ^C before that.
 The first ^C (or SIGTERM) is StopTrainingJob: SIGTERM, 120 s, SIGKILL; the second kills at once."""
 
-DOCKER, PROCESS = "docker", "process"
+NO_IMAGE = "local"
+"""TrainingImage, and so the job's name, of a job that is made of flags alone and whose engine uses no image."""
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand `run`."""
+    """Add the verb to the parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "run",
         help=HELP,
@@ -61,24 +63,23 @@ def add(commands: Any) -> None:
         type=Path,
         help="in the place of CheckpointConfig.S3Uri: restored at the start, kept at the end (OUTPUT/checkpoints)",
     )
-    here.add_argument("--stop-after", metavar="DUR", type=_duration, help="ask for a stop after so long")
-    here.add_argument("--interrupt-after", metavar="DUR", type=_duration, help="a spot interruption after so long")
+    here.add_argument("--stop-after", metavar="DUR", type=options.duration, help="ask for a stop after so long")
     here.add_argument(
-        "--grace", metavar="DUR", type=_duration, default=120.0, help="from SIGTERM to SIGKILL (the platform's 120s)"
+        "--interrupt-after", metavar="DUR", type=options.duration, help="a spot interruption after so long"
     )
-    here.add_argument("--engine", choices=(DOCKER, PROCESS), default=DOCKER, help="process: without a container engine")
-    here.add_argument("--gpus", metavar="N|all", type=_gpus, help="as `docker run --gpus`")
+    options.add_stop_timeout(here, STOP_SECONDS)
+    here.add_argument(
+        "--engine",
+        choices=options.ENGINES,
+        default=options.DOCKER,
+        help="process: without a container engine, and then without an image (%(default)s)",
+    )
+    options.add_gpus(here)
     here.add_argument("--keep", action="store_true", help="do not remove what the hosts had under /opt/ml")
     here.add_argument(
         "--json", action="store_true", help="print the result as DescribeTrainingJob; the log is on stderr"
     )
-    here.add_argument(
-        "--colour", "--color", metavar="WHEN", choices=("auto", "always", "never"), default="auto",
-        help="auto, always or never",
-    )  # fmt: skip
-    here.add_argument(
-        "--no-colour", "--no-color", dest="colour", action="store_const", const="never", help="as --colour never"
-    )
+    options.add_colour(here)
     parser.set_defaults(call=run)
 
 
@@ -91,19 +92,21 @@ def run(arguments: argparse.Namespace) -> int:
     from smentry.ctl.run.conduct import Asking, Setting, conduct
     from smentry.ctl.run.course import Plan
 
+    if arguments.engine == options.PROCESS and arguments.request is None and arguments.image is None:
+        arguments.image = NO_IMAGE
     job = reading.asked(arguments.request, arguments, _region())
     storage = Storage([mapping(text) for text in arguments.s3])
     output: Path = arguments.output or Path(job.name)
     stream = sys.stderr if arguments.json else sys.stdout
     created = time.time()
     hosts = [host.name for host in job.hosts]
-    plan = Plan(tuple(hosts), job.max_runtime, arguments.grace, arguments.stop_after, arguments.interrupt_after)
+    plan = Plan(tuple(hosts), job.max_runtime, arguments.stop_timeout, arguments.stop_after, arguments.interrupt_after)
     checkpoints = _checkpoints(job, arguments, output)
     with contextlib.ExitStack() as closing:
         asking = closing.enter_context(Asking())
         display = closing.enter_context(open_display(hosts, stream=stream, colour=arguments.colour))
         with asking.raising():
-            engine, views = _engine(arguments.engine, job)
+            engine, views = _engine(arguments.engine, job, display.say)
             closing.callback(engine.close)
             engine.prepare(job.image)
         for line in (*(f"not shown: {what}" for what in engine.cannot_show()), *_warnings(job, arguments)):
@@ -129,9 +132,9 @@ def run(arguments: argparse.Namespace) -> int:
     return result.EXIT_CODES[result.status(outcome.course)]
 
 
-def _engine(kind: str, job: Job) -> tuple[Engine, bool]:
+def _engine(kind: str, job: Job, say: Callable[[str], None]) -> tuple[Engine, bool]:
     """The engine, and whether it can mount a user's own directory read-only."""
-    if kind == PROCESS:
+    if kind == options.PROCESS:
         from smentry.ctl.engine.process import ProcessEngine
 
         processes = ProcessEngine(job.name)
@@ -139,7 +142,7 @@ def _engine(kind: str, job: Job) -> tuple[Engine, bool]:
     from smentry.ctl.engine.docker import DockerEngine, NoEngineError
 
     try:
-        return DockerEngine(job.name, isolated=bool(job.request.get("EnableNetworkIsolation"))), True
+        return DockerEngine(job.name, isolated=bool(job.request.get("EnableNetworkIsolation")), say=say), True
     except NoEngineError as error:
         raise RefusedError(f"{error.message}; or run it without one: --engine process") from None
 
@@ -180,19 +183,3 @@ def _make(directory: Path) -> list[Path]:
 
 def _region() -> str:
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-
-
-# -- the values of flags ---------------------------------------------------------------------------
-
-
-def _duration(text: str) -> float:
-    try:
-        return config.duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _gpus(text: str) -> str:
-    if text != "all" and not re.fullmatch("[1-9][0-9]*", text):
-        raise argparse.ArgumentTypeError(f"expected all or a number, got {text!r}")
-    return text

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smentry.ctl.data.pipes import feeding
-from smentry.ctl.data.tree import CHECKPOINTS, lay_out
+from smentry.ctl.data.tree import lay_out
 from smentry.ctl.display.screen import Status
 from smentry.ctl.engine.base import Ended, Start
+from smentry.ctl.engine.usage import EVERY, Watch
+from smentry.ctl.request.job import CHECKPOINTS
 from smentry.ctl.run import artifacts, course
 from smentry.ctl.run.course import (
     Course,
@@ -29,8 +31,8 @@ from smentry.ctl.run.course import (
     Tick,
     Uploaded,
 )
-from smentry.ctl.run.usage import EVERY, Watch
 from smentry.errors import NOT_EXECUTABLE, NOT_FOUND, RefusedError
+from smentry.sagemaker.layout import BASE, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     from smentry.ctl.request.job import Job
     from smentry.ctl.run.artifacts import Artifact
 
-MODEL_PATH, OUTPUT_PATH, FAILURE_PATH = "/opt/ml/model", "/opt/ml/output/data", "/opt/ml/output/failure"
+_LAYOUT = Layout(BASE)
+MODEL_PATH, OUTPUT_PATH, FAILURE_PATH = _LAYOUT.model, f"{_LAYOUT.output}/data", _LAYOUT.failure
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class Asking:
 
     def _caught(self, number: int, frame: object) -> None:
         if self._raising:
+            self._raising = False  # so that one more does not end what is done about it
             raise KeyboardInterrupt
         self.events.put(KillAsked() if self._asked else StopAsked())
         self._asked = True
@@ -127,13 +131,16 @@ class Asking:
 def conduct(setting: Setting, asking: Asking, created: float) -> Outcome:
     """Run the job to its end and remove everything but what is kept. `created`: Unix time.
 
-    Raises RefusedError where the user can put something right, KeyboardInterrupt where one is sent before the hosts are started
-    or after they have ended.
+    Raises RefusedError where the user can put something right, with the code 1 once hosts were started; KeyboardInterrupt
+    where one is sent before the hosts are started or after they have ended.
     """
     scratch = Path(tempfile.mkdtemp(prefix=f"smentryctl-{setting.job.name}-"))
     conductor = _Conductor(setting, asking, scratch)
     try:
         return conductor.run(created)
+    except RefusedError as refused:
+        code = 1 if conductor.started else refused.code
+        raise RefusedError(refused.message, code, refused.details) from None
     finally:
         conductor.close()
 
@@ -152,6 +159,9 @@ class _Conductor:
         self._outcome: Outcome | None = None
         self._ended: dict[str, Ended] = {}
         self._data_failed = ""
+        self.started = False
+        """Whether any host ever was."""
+        self._lost = False  # whether artifacts that there may be could not be kept
 
     def now(self) -> float:
         """Unix time that never goes back."""
@@ -182,7 +192,9 @@ class _Conductor:
         try:
             setting.engine.close()
         finally:
-            if setting.keep and self._outcome is not None and self._trees:
+            if self._lost:
+                setting.display.say(f"what the hosts have left is kept in {self._scratch}")
+            elif setting.keep and self._outcome is not None and self._trees:
                 self._outcome.trees = self._scratch
             else:
                 setting.engine.remove(self._scratch)
@@ -210,7 +222,7 @@ class _Conductor:
             usage = self._usage
             ran, limit = state.ran(self.now()), self._setting.plan.max_runtime
             if state.kill_at is not None:  # what counts now is the time until SIGKILL
-                limit = self._setting.plan.grace
+                limit = self._setting.plan.stop_timeout
                 ran = max(self.now() - state.kill_at + limit, 0.0)
             self._setting.display.status(
                 Status(ran, limit, usage.memory, usage.memory_limit, usage.cpu_percent, state.status)
@@ -226,7 +238,7 @@ class _Conductor:
                 course.INTERRUPTED: "a spot interruption",
             }[state.reason]
             at_once = "" if state.status == course.INTERRUPTED else ", or at once with ^C"
-            say(f"{why}: SIGTERM; SIGKILL in {plan.grace:g} s{at_once}")
+            say(f"{why}: SIGTERM; SIGKILL in {plan.stop_timeout:g} s{at_once}")
 
     # -- what is done ------------------------------------------------------------------------------
 
@@ -236,11 +248,17 @@ class _Conductor:
         elif deed is Do.START:
             self._start()
         elif deed is Do.UPLOAD:
+            self._lost = self.started
             with self._asking.raising():
                 self._upload(state)
+            self._lost = False
             self._events.put(Uploaded())
         else:
             number = signal.SIGTERM if deed is Do.TERM else signal.SIGKILL
+            if number == signal.SIGTERM and state.reason == course.FAILED and state.running:
+                why = f"{state.failed_host} has failed" if state.failed_host else "its data cannot be had"
+                left = ", ".join(sorted(state.running))
+                self._setting.display.say(f"{why}: SIGTERM to {left}; SIGKILL in {self._setting.plan.stop_timeout:g} s")
             if number == signal.SIGKILL and state.running:
                 self._setting.display.say(f"SIGKILL to {', '.join(sorted(state.running))}")
             for host in state.running & self._containers.keys():
@@ -295,6 +313,7 @@ class _Conductor:
                 self._events.put(HostEnded(tree.host, refused.code))
                 continue
             self._containers[tree.host] = container
+            self.started = True
             threading.Thread(target=self._wait, args=(container,), name=f"wait {tree.host}", daemon=True).start()
         self._events.put(Started())
         if setting.watched:
@@ -321,36 +340,39 @@ class _Conductor:
         kept = self._outcome.kept
         output = self._setting.output
         failed = state.reason == course.FAILED
+        for name in (artifacts.MODEL, artifacts.OUTPUT):  # another job's, which would be taken for this one's
+            artifacts.set_aside(output / name)
         model = None if failed else self._model()
-        packed = artifacts.pack(self._archives(OUTPUT_PATH), output / artifacts.OUTPUT)
+        with self._archives(OUTPUT_PATH) as streams:
+            packed = artifacts.pack(streams, output / artifacts.OUTPUT)
         for what, artifact in ((MODEL, model), (OUTPUT, packed), (KEPT, self._keep_checkpoints())):
             if artifact is not None:
                 kept[what] = artifact
-        for what, name in ((MODEL, artifacts.MODEL), (OUTPUT, artifacts.OUTPUT)):
-            if what not in kept:  # another job's, which would be taken for this one's
-                (output / name).unlink(missing_ok=True)
         if failed:
             self._outcome.failure = self._reason(state)
 
     def _model(self) -> Artifact | None:
         asked: Any = self._setting.job.request.get("OutputDataConfig", {})
-        streams = self._archives(MODEL_PATH)
-        if asked.get("CompressionType") == "NONE":
-            return artifacts.unpack(streams, self._setting.output / artifacts.UNCOMPRESSED)
-        return artifacts.pack(streams, self._setting.output / artifacts.MODEL)
+        with self._archives(MODEL_PATH) as streams:
+            if asked.get("CompressionType") == "NONE":
+                return artifacts.unpack(streams, self._setting.output / artifacts.UNCOMPRESSED)
+            return artifacts.pack(streams, self._setting.output / artifacts.MODEL)
 
     def _keep_checkpoints(self) -> Artifact | None:
         """The platform does so all the time; here it is done when the hosts have ended."""
         directory = self._setting.checkpoints
         if directory is None:
             return None
-        return artifacts.unpack(self._archives(self._setting.job.checkpoint_path or CHECKPOINTS), directory)
+        with self._archives(self._setting.job.checkpoint_path or CHECKPOINTS) as streams:
+            return artifacts.unpack(streams, directory)
 
-    def _archives(self, path: str) -> Iterator[Iterable[bytes]]:
-        """What is at a path, of each host in order."""
-        for host in self._setting.plan.hosts:
-            if host in self._containers:
-                yield self._setting.engine.archive(self._containers[host], path)
+    @contextlib.contextmanager
+    def _archives(self, path: str) -> Iterator[Iterator[Iterable[bytes]]]:
+        """What is at a path, of each host in order; closed at the end, whatever has been read of it."""
+        there = [self._containers[host] for host in self._setting.plan.hosts if host in self._containers]
+        with contextlib.ExitStack() as closing:
+            archives = (self._setting.engine.archive(container, path) for container in there)
+            yield (closing.enter_context(contextlib.closing(archive)) for archive in archives)
 
     def _reason(self, state: Course) -> str:
         host = state.failed_host
@@ -358,5 +380,6 @@ class _Conductor:
             return f"ClientError: Data download failed: {self._data_failed}"
         text = ""
         if host in self._containers:
-            text = artifacts.failure(self._setting.engine.archive(self._containers[host], FAILURE_PATH))
+            with contextlib.closing(self._setting.engine.archive(self._containers[host], FAILURE_PATH)) as archive:
+                text = artifacts.failure(archive)
         return artifacts.reason(text, state.codes[host], self._ended[host].out_of_memory)

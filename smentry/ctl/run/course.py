@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Union
 
-GRACE = 120.0
+STOP_SECONDS = 120.0
 """Seconds between SIGTERM and SIGKILL: the platform's."""
 
 STARTING, DOWNLOADING, TRAINING, INTERRUPTED = "Starting", "Downloading", "Training", "Interrupted"
@@ -94,7 +94,7 @@ class Plan:
 
     hosts: tuple[str, ...]
     max_runtime: float
-    grace: float = GRACE
+    stop_timeout: float = STOP_SECONDS
     stop_after: float | None = None
     interrupt_after: float | None = None
 
@@ -132,6 +132,8 @@ class Course:
     """When the hosts of this attempt were started; None: not yet, or they have all ended."""
     kill_at: float | None = None
     failed_at: float | None = None
+    failed_host: str | None = None
+    """The host whose exit code failed the job; None where none has."""
 
     @property
     def status(self) -> str:
@@ -142,13 +144,6 @@ class Course:
     def done(self) -> bool:
         """Whether the job has its last status."""
         return self.status in (COMPLETED, FAILED, STOPPED, MAX_RUNTIME)
-
-    @property
-    def failed_host(self) -> str | None:
-        """The host whose exit code failed the job; None where none has."""
-        if self.reason != FAILED:
-            return None
-        return next((host for host, code in self.codes.items() if code), None)
 
     def ran(self, now: float) -> float:
         """Seconds that the hosts have run, over all attempts: what the limits are compared with."""
@@ -227,20 +222,20 @@ def _stop(course: Course, reason: str, now: float) -> Step:
         return _ended(course, now)
     if told:
         return course, ()
-    return replace(course, kill_at=now + course.plan.grace), (Do.TERM,)
+    return replace(course, kill_at=now + course.plan.stop_timeout), (Do.TERM,)
 
 
 def _host_ended(course: Course, event: HostEnded, now: float) -> Step:
     course = replace(course, running=course.running - {event.host}, codes={**course.codes, event.host: event.code})
     deeds: tuple[Do, ...] = ()
     if event.code and not course.reason:
-        course, deeds = _fail(course, now)
+        course, deeds = _fail(replace(course, failed_host=event.host), now)
     return (course, deeds) if course.running else _ended(course, now)
 
 
 def _fail(course: Course, now: float) -> Step:
     """The job has failed: the hosts that still run are told."""
-    return replace(course, reason=FAILED, failed_at=now, kill_at=now + course.plan.grace), (Do.TERM,)
+    return replace(course, reason=FAILED, failed_at=now, kill_at=now + course.plan.stop_timeout), (Do.TERM,)
 
 
 def _ended(course: Course, now: float) -> Step:

@@ -6,13 +6,15 @@ import threading
 import time
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, IncompleteRead
-from socket import timeout
+from socket import SHUT_RDWR, socket, timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PIECE = 1 << 16
+MOST = 64 << 20
+"""Bytes of an answer that are waited for: far more than the platform takes, and little enough to be kept."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +47,49 @@ def ask(
 ) -> Answer:
     """Make a request to 127.0.0.1, on a connection of its own, as the platform does; wait for `limit` seconds at most.
 
-    `sent` is set as soon as all of the request is on its way.
+    Of an answer that is larger than MOST the body is as long as that, and a little more. `sent` is set as soon as all of the
+    request is on its way.
     """
     began = time.monotonic()
     until = began + limit
     connection = HTTPConnection("127.0.0.1", port, timeout=limit)
+    over: threading.Timer | None = None
     try:
-        connection.request(method, path, body, dict(headers or {}))
+        connection.connect()
+        # The limit of a socket begins anew with each byte that comes.
+        over = threading.Timer(max(until - time.monotonic(), 0), _shut, [connection.sock])
+        over.daemon = True
+        over.start()
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # a server may have answered that this is too large, and hung up
         if sent is not None:
             sent.set()
-        socket = connection.sock
         response = connection.getresponse()
         expected, came = response.length, bytearray()  # None: as long as it is
         while expected is None or len(came) < expected:
-            socket.settimeout(max(until - time.monotonic(), 0.001))
             piece = response.read1(_PIECE)
             if not piece:
                 break
             came += piece
+            if len(came) > MOST:
+                expected = len(came)
+        if time.monotonic() >= until:
+            raise TimeoutError
         if expected is not None and len(came) < expected:
             raise IncompleteRead(bytes(came), expected - len(came))
         taken = time.monotonic() - began
         kind = response.headers.get("Content-Type", "")
         return Answer(began, taken, response.status, body=bytes(came), content_type=kind)
-    except (TimeoutError, timeout):  # they are one from Python 3.10
-        return Answer(began, time.monotonic() - began, error=f"no answer within {limit:g} s", late=True)
     except (OSError, HTTPException) as error:
-        return Answer(began, time.monotonic() - began, error=_reason(error))
+        now = time.monotonic()
+        if now >= until or isinstance(error, timeout):
+            return Answer(began, now - began, error=f"no answer within {limit:g} s", late=True)
+        return Answer(began, now - began, error=_reason(error))
     finally:
+        if over is not None:
+            over.cancel()
         connection.close()
 
 
@@ -106,9 +123,18 @@ class Request(threading.Thread):
         return self.answer
 
 
+def _shut(connection: socket) -> None:
+    try:
+        connection.shutdown(SHUT_RDWR)
+    except OSError:
+        pass  # it is closed already
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens"
-    if isinstance(error, (ConnectionResetError, BrokenPipeError, HTTPException)):
+    if isinstance(error, (ConnectionResetError, BrokenPipeError, IncompleteRead)):
         return "the connection was closed without an answer"
+    if isinstance(error, HTTPException):
+        return "what came is no answer in HTTP"
     return str(error) or type(error).__name__

@@ -6,16 +6,13 @@ import argparse
 import json
 import mimetypes
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
-from smentry import config
-from smentry.ctl.request.flags import pair
+from smentry.ctl import options
+from smentry.ctl.serve.limits import BODY_BYTES, PORT, STARTUP_SECONDS, STOP_SECONDS
 from smentry.errors import RefusedError
-
-from .limits import PORT, STARTUP_SECONDS, STOP_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +24,12 @@ DESCRIPTION = """Start an image as hosting does (docker run IMAGE serve), wait u
 /invocations, and stop the container as hosting does, while requests are in flight. Exits 0 where all of it is as the platform
 wants it, 1 where it is not."""
 
+_LARGEST = 4 * BODY_BYTES
+"""Bytes of a request that is still sent, to see what the image says to one that is too large."""
+
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add the subcommand `serve`."""
+    """Add the verb to the parser."""
     parser = commands.add_parser(
         "serve",
         help="start an image as hosting does, ask it, and stop it",
@@ -45,16 +45,24 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--request", metavar="FILE", type=Path, help="the body of the requests to /invocations")
     parser.add_argument(
-        "--content-type", metavar="TYPE", help="its Content-Type; without it, what the file's name says"
+        "--content-type",
+        metavar="TYPE",
+        type=_header,
+        help="its Content-Type; without it, what the file's name says",
     )
-    parser.add_argument("--accept", metavar="TYPE", help="the Accept of the requests")
+    parser.add_argument("--accept", metavar="TYPE", type=_header, help="the Accept of the requests")
     parser.add_argument(
-        "--concurrent", metavar="N", type=_count, default=1, help="how many requests are sent at once (1)"
+        "--concurrent", metavar="N", type=options.count, default=1, help="how many requests are sent at once (1)"
     )
     parser.add_argument(
-        "--env", metavar="K=V", action="append", type=pair, default=[], help="one of the container's Environment"
+        "--env",
+        metavar="K=V",
+        action="append",
+        type=options.pair,
+        default=[],
+        help="one of the container's Environment",
     )
-    parser.add_argument("--gpus", metavar="N", default="", help="all, or a number, as docker run has it")
+    options.add_gpus(parser)
     parser.add_argument(
         "--port",
         metavar="N",
@@ -65,25 +73,18 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--startup-limit",
         metavar="DUR",
-        type=_duration,
+        type=options.duration,
         default=STARTUP_SECONDS,
         help="how long /ping may take to answer 200: ContainerStartupHealthCheckTimeoutInSeconds (8m)",
     )
+    options.add_stop_timeout(parser, STOP_SECONDS)
     parser.add_argument(
-        "--grace",
-        metavar="DUR",
-        type=_duration,
-        default=STOP_SECONDS,
-        help="from SIGTERM to SIGKILL (the platform's 30s)",
+        "--engine",
+        choices=options.ENGINES,
+        default=options.DOCKER,
+        help="process: without a container engine (%(default)s)",
     )
-    parser.add_argument("--engine", choices=("docker", "process"), default="docker", help="where it runs (docker)")
-    parser.add_argument(
-        "--colour", "--color", metavar="WHEN", choices=("auto", "always", "never"), default="auto",
-        help="auto, always or never",
-    )  # fmt: skip
-    parser.add_argument(
-        "--no-colour", "--no-color", dest="colour", action="store_const", const="never", help="as --colour never"
-    )
+    options.add_colour(parser)
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout, the log on stderr")
     parser.set_defaults(call=call)
 
@@ -91,15 +92,12 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Run the verb; its exit code."""
     from smentry.ctl.display.screen import open_display
+    from smentry.ctl.serve.course import HOST, Plan, visit
+    from smentry.ctl.serve.report import as_json, findings, text
 
-    from .course import HOST, Plan, visit
-    from .report import as_json, findings, text
-
-    if arguments.image is None and arguments.engine == "docker":
+    if arguments.image is None and arguments.engine == options.DOCKER:
         raise RefusedError("no image: expected smentryctl serve IMAGE, or --engine process")
     body = _body(arguments.request)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))  # nothing of the container outlives it
     scratch = Path(tempfile.mkdtemp(prefix="smentryctl-serve-"))
     engine: Engine | None = None
     try:
@@ -108,22 +106,22 @@ def call(arguments: argparse.Namespace) -> int:
         stream = sys.stderr if arguments.json else sys.stdout
         with open_display([HOST], stream=stream, colour=arguments.colour) as display:
             for line in engine.cannot_show():
-                display.say(f"not shown here: {line}")
-            if arguments.engine == "process":
+                display.say(f"not shown: {line}")
+            if arguments.engine == options.PROCESS:
                 _check_free(arguments.port)
             engine.prepare(arguments.image or "")
             plan = Plan(
                 image=arguments.image or "",
                 environment={**dict(arguments.env), "SAGEMAKER_BIND_TO_PORT": str(arguments.port)},
                 model=model,
-                gpus=arguments.gpus,
+                gpus=arguments.gpus or "",
                 port=arguments.port,
-                same_port=arguments.engine == "process",
+                same_port=arguments.engine == options.PROCESS,
                 body=body,
                 headers=_headers(arguments),
                 concurrent=arguments.concurrent,
                 startup_limit=arguments.startup_limit,
-                grace=arguments.grace,
+                stop_timeout=arguments.stop_timeout,
             )
             report = visit(engine, plan, display)
             found = findings(report)
@@ -139,10 +137,18 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def _body(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
     try:
-        return None if path is None else path.read_bytes()
+        with path.open("rb") as file:
+            body = file.read(_LARGEST + 1)
     except OSError as error:
         raise RefusedError(f"--request {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if len(body) > _LARGEST:
+        raise RefusedError(
+            f"--request {path} is larger than {_LARGEST >> 20} MiB: the platform takes {BODY_BYTES >> 20} MiB at most"
+        )
+    return body
 
 
 def _model(path: Path | None, scratch: Path) -> Path | None:
@@ -151,8 +157,9 @@ def _model(path: Path | None, scratch: Path) -> Path | None:
         return None
     if path.is_dir():
         return path.resolve()
-    if not path.exists():
-        raise RefusedError(f"--model {path} does not exist: expected a model.tar.gz or a directory")
+    if not path.is_file():
+        what = "is neither a file nor a directory" if path.exists() else "does not exist"
+        raise RefusedError(f"--model {path} {what}: expected a model.tar.gz or a directory")
     from smentry.sagemaker.unpack import UnpackError, unpack
 
     directory = scratch / "model"
@@ -174,7 +181,7 @@ def _headers(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def _engine(kind: str, name: str) -> Engine:
-    if kind == "process":
+    if kind == options.PROCESS:
         from smentry.ctl.engine.process import ProcessEngine
 
         return ProcessEngine(name)
@@ -196,20 +203,13 @@ def _check_free(port: int) -> None:
     )
 
 
-def _count(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and int(word)):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {word!r}")
-    return int(word)
+def _header(word: str) -> str:
+    if not (word and word.isascii() and word.isprintable()):
+        raise argparse.ArgumentTypeError(f"expected a media type such as text/csv, got {word!r}")
+    return word
 
 
 def _port(word: str) -> int:
     if not (word.isascii() and word.isdigit() and 0 < int(word) < 65536):
         raise argparse.ArgumentTypeError(f"expected a port, got {word!r}")
     return int(word)
-
-
-def _duration(word: str) -> float:
-    try:
-        return config.duration(word)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

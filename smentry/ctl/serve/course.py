@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from smentry.ctl.display.screen import Status
 from smentry.ctl.engine.base import Mount, Start
+from smentry.ctl.engine.usage import Watch
+from smentry.ctl.serve.asking import Request, ask
+from smentry.ctl.serve.limits import ANSWER_SECONDS, PING_SECONDS, PORT, STARTUP_SECONDS, STOP_SECONDS
+from smentry.ctl.serve.report import Report
 from smentry.errors import NOT_EXECUTABLE, NOT_FOUND, RefusedError
-
-from .asking import Request, ask
-from .limits import ANSWER_SECONDS, MODEL, PING_SECONDS, PORT, STARTUP_SECONDS, STOP_SECONDS
-from .report import Report
+from smentry.sagemaker.layout import BASE, Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +30,9 @@ BETWEEN_TRIES = 0.1
 BETWEEN_PINGS = 1.0
 """Seconds between two pings from then on."""
 LOOK = 0.5
-"""Seconds between two looks at what the container uses."""
+"""Seconds between two states of the status line."""
 LEAD = 1.0
 """Seconds that a request is ahead of SIGTERM at most; else half of the time that an answer has taken before."""
-
-
 CRASH = 1.0
 """Seconds for a container to end, which has closed a connection without an answer."""
 
@@ -55,11 +54,11 @@ class Plan:
     headers: Mapping[str, str] = field(default_factory=dict)
     concurrent: int = 1
     startup_limit: float = STARTUP_SECONDS
-    grace: float = STOP_SECONDS
+    stop_timeout: float = STOP_SECONDS
     """Seconds from SIGTERM to SIGKILL."""
 
 
-class _Watch(threading.Thread):
+class _Ending(threading.Thread):
     """Waits for the container's end, and keeps the status line right until then."""
 
     def __init__(self, container: Container, display: Display) -> None:
@@ -86,29 +85,27 @@ class _Watch(threading.Thread):
             self.over.set()
 
     def _look(self) -> None:
-        last, last_at = 0.0, time.monotonic()
+        usage = Watch()
+        usage.watch([self._container])
         while not self.over.is_set():
-            usage = self._container.usage()
-            now = time.monotonic()
-            status = Status(elapsed=now - self._since, limit=self._limit, phase=self._phase)
-            if usage is not None:
-                cpu = 100 * max(usage.cpu_seconds - last, 0) / max(now - last_at, 0.001) if last else None
-                last, last_at = usage.cpu_seconds, now
-                status = Status(status.elapsed, status.limit, usage.memory, usage.memory_limit, cpu, self._phase)
-            self._display.status(status)
+            elapsed = time.monotonic() - self._since
+            self._display.status(
+                Status(elapsed, self._limit, usage.memory, usage.memory_limit, usage.cpu_percent, self._phase)
+            )
             self.over.wait(LOOK)
+        usage.close()
 
 
 def visit(engine: Engine, plan: Plan, display: Display) -> Report:
     """Start the container as hosting does, ask it, stop it, and say what was seen. Raises errors.RefusedError."""
-    report = Report(plan.startup_limit, plan.grace, body_size=len(plan.body or b""))
+    report = Report(plan.startup_limit, plan.stop_timeout, body_size=len(plan.body or b""))
     start = Start(
         HOST,
         plan.image,
         None,
         ("serve",),
         environment=plan.environment,
-        mounts=[Mount(plan.model, MODEL, read_only=True)] if plan.model is not None else [],
+        mounts=[Mount(plan.model, Layout(BASE).model, read_only=True)] if plan.model is not None else [],
         gpus=plan.gpus,
         ports={plan.port: plan.port if plan.same_port else 0},
     )
@@ -121,7 +118,7 @@ def visit(engine: Engine, plan: Plan, display: Display) -> Report:
         display.say(refused.message)
         report.ended, report.code = 0.0, refused.code
         return report
-    watch = _Watch(container, display)
+    watch = _Ending(container, display)
     try:
         port = container.ports().get(plan.port)
         if port is not None and _ready(report, plan, port, began, watch, display):
@@ -138,7 +135,7 @@ def visit(engine: Engine, plan: Plan, display: Display) -> Report:
     return report
 
 
-def _ready(report: Report, plan: Plan, port: int, began: float, watch: _Watch, display: Display) -> bool:
+def _ready(report: Report, plan: Plan, port: int, began: float, watch: _Ending, display: Display) -> bool:
     """Whether /ping has answered 200 in time, and the container runs."""
     watch.phase("Waiting for /ping", plan.startup_limit)
     said = ""
@@ -156,7 +153,7 @@ def _ready(report: Report, plan: Plan, port: int, began: float, watch: _Watch, d
     return False
 
 
-def _ask_and_stop(report: Report, plan: Plan, port: int, container: Container, watch: _Watch) -> None:
+def _ask_and_stop(report: Report, plan: Plan, port: int, container: Container, watch: _Ending) -> None:
     done = threading.Event()
 
     def ping() -> None:
@@ -181,12 +178,12 @@ def _ask_and_stop(report: Report, plan: Plan, port: int, container: Container, w
         for request in flying:
             request.join(min(min(answered) / 2, LEAD) / len(flying))
     if not watch.over.is_set():
-        watch.phase("Stopping", plan.grace)
+        watch.phase("Stopping", plan.stop_timeout)
         flying = [request for request in flying if request.answer is None]
         done.set()
         report.told = time.monotonic()
         container.signal(signal.SIGTERM)
-        if not watch.over.wait(plan.grace):
+        if not watch.over.wait(plan.stop_timeout):
             report.killed = True
             container.signal(signal.SIGKILL)
             watch.over.wait()

@@ -15,5 +15,3 @@ STOP_SECONDS = 30.0
 
 BODY_BYTES = 25 << 20
 """Of a request, and of an answer: "payload sizes up to 25 MB", Model Hosting FAQs."""
-
-MODEL = "/opt/ml/model"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from smentry.ctl.display.lines import clean
-
-from .limits import ANSWER_SECONDS, BODY_BYTES, PING_SECONDS, STARTUP_SECONDS, STOP_SECONDS
+from smentry.ctl.serve.limits import ANSWER_SECONDS, BODY_BYTES, PING_SECONDS, STARTUP_SECONDS, STOP_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from .asking import Answer
+    from smentry.ctl.serve.asking import Answer
 
 SHOWN = 100
 """Characters of an answer's body."""
@@ -27,7 +26,7 @@ class Report:
     """What was seen. Times are seconds."""
 
     startup_limit: float = STARTUP_SECONDS
-    grace: float = STOP_SECONDS
+    stop_timeout: float = STOP_SECONDS
     """From SIGTERM to SIGKILL."""
     ready: float | None = None
     """From the start to the first 200 of /ping; None where there was none."""
@@ -118,8 +117,8 @@ def _of_the_stop(report: Report) -> list[str]:
     found = []
     if report.killed:
         found.append(
-            f"the container did not end within {report.grace:g} s of SIGTERM and was killed: PID 1 must handle SIGTERM, or "
-            "pass it on"
+            f"the container did not end within {report.stop_timeout:g} s of SIGTERM and was killed: PID 1 must handle SIGTERM, "
+            "or pass it on"
         )
     lost = [answer for answer in _at_risk(report) if answer.status is None]
     if lost:
@@ -149,7 +148,7 @@ def text(report: Report, found: Sequence[str]) -> str:
     lines += [f"/invocations  {line}" for line in _summaries(report.asked)]
     if report.told is not None and report.stopped is not None:
         end = "killed" if report.killed else f"exit code {report.code}"
-        lines.append(f"SIGTERM       {end} after {report.stopped:.1f} s of {report.grace:g} s{_flight(report)}")
+        lines.append(f"SIGTERM       {end} after {report.stopped:.1f} s of {report.stop_timeout:g} s{_flight(report)}")
     lines += [f"finding: {line}" for line in found]
     lines.append(f"{len(found)} finding{'s' * (len(found) != 1)}" if found else "as the platform wants it")
     return "\n".join(lines)
@@ -167,7 +166,7 @@ def as_json(report: Report, found: Sequence[str]) -> dict[str, Any]:
         if report.told is None
         else {
             "seconds": report.stopped,
-            "limit_seconds": report.grace,
+            "limit_seconds": report.stop_timeout,
             "killed": report.killed,
             "in_flight": [_fields(answer) for answer in report.in_flight],
         },
@@ -206,7 +205,9 @@ def _flight(report: Report) -> str:
     count = len(report.in_flight)
     answered = sum(answer.status is not None for answer in report.in_flight)
     how_many = {0: "not" if count == 1 else "none", count: "" if count == 1 else "all"}.get(answered, str(answered))
-    return f"; {count} in flight, {f'{how_many} answered'.strip()}"
+    late = count - len(_at_risk(report))
+    not_counted = f"; {late} came too late to be counted" if late else ""
+    return f"; {count} in flight, {f'{how_many} answered'.strip()}{not_counted}"
 
 
 def _summaries(answers: Sequence[Answer]) -> list[str]:

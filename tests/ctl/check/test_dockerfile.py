@@ -46,6 +46,7 @@ def found(tmp_path: Path) -> Check:
         # the last one counts, and what resets another
         ('ENTRYPOINT python x.py\nENTRYPOINT ["smentry"]\n', []),
         ('ENTRYPOINT ["smentry"]\nENTRYPOINT python x.py\n', ["3 SM101"]),
+        ("ENTRYPOINT exec python x.py\n", ["2 SM101"]),
         ('CMD ["python", "x.py"]\nENTRYPOINT ["smentry"]\n', ["2 SM105"]),
         ('CMD ["python", "x.py"]\nCMD ["train"]\nENTRYPOINT ["smentry"]\n', []),
         ("STOPSIGNAL SIGINT\nSTOPSIGNAL 15\n" + SMENTRY, []),
@@ -126,6 +127,25 @@ def test_what_an_unknown_base_has_is_not_guessed(base: str, found: Check) -> Non
 def test_a_heredoc_in_the_place_of_a_script_is_looked_at(found: Check) -> None:
     copied = 'COPY --chmod=755 <<END /start.sh\n#!/bin/sh\npython x.py\nEND\nENTRYPOINT ["/start.sh"]\n'
     assert found(PYTHON + copied) == ["4 SM110"]
+
+
+def test_a_shell_that_is_replaced_is_not_said_to_be_pid_1(tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(f"{PYTHON}ENTRYPOINT exec python x.py\n", encoding="utf-8")
+    (only,) = dockerfile.findings(path)
+    assert only.message == "/bin/sh -c is handed the platform's train or serve as $0, and drops it"
+
+
+def test_a_script_that_starts_its_program_as_another_user_is_pid_1_too(found: Check) -> None:
+    copied = 'COPY --chmod=755 <<END /start.sh\n#!/bin/sh\ngosu app python x.py\nEND\nENTRYPOINT ["/start.sh"]\n'
+    assert found(PYTHON + copied) == ["4 SM110"]
+
+
+def test_a_large_file_is_no_dockerfile(tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(PYTHON + "#" * (1 << 20), encoding="utf-8")
+    with pytest.raises(RefusedError, match="is larger than 1 MiB: expected a Dockerfile"):
+        dockerfile.findings(path)
 
 
 def test_the_build_context_may_be_above_the_dockerfile(tmp_path: Path) -> None:

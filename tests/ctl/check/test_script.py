@@ -83,7 +83,7 @@ def test_a_program_that_is_no_script_is_left_alone() -> None:
 )
 def test_the_kernel_refuses_what_is_found(text: str, error: int, tmp_path: Path) -> None:
     path = tmp_path / "train"
-    path.write_text(text, encoding="utf-8", newline="")
+    path.write_bytes(text.encode())
     path.chmod(0o755)
     assert script.findings(path) != []
     with pytest.raises(OSError, match=os.strerror(error)) as refused:
@@ -123,6 +123,13 @@ LOST = [
     "FOO=1 nohup torchrun train.py > log\nls\n",
     "set -e\nset +e\npython3 prepare.py\npython3 train.py |& tee log\n",
     "accelerate launch train.py\necho 'it failed; or not'\n",
+    "set -e\nset +e\npython3 train.py\necho done\n",
+    "(set -e; true)\npython3 train.py\necho done\n",
+    "set -o pipefail\npython3 train.py | tee log\necho done\n",
+    "nice -n 10 timeout -k 5 1h python3 train.py\necho done\n",
+    "set -e\npython3 train.py &\nwait\n",
+    "python3 train.py & python3 train.py &\necho started\nwait; aws s3 cp a b\n",
+    "python3 train.py & pid=$!\nwait $pid\necho done\n",
 ]
 KEPT = [
     "python3 train.py\n",
@@ -138,6 +145,12 @@ KEPT = [
     "exec python3 train.py\necho never\n",
     "yes | python3 train.py\n",
     "trap 'exit 7' ERR\npython3 train.py\necho done\n",
+    "set +e\nset -e\npython3 train.py\necho done\n",
+    "set -eo pipefail\npython3 train.py | cat | tee log\necho done\n",
+    "set -o pipefail\npython3 train.py | tee log\n",
+    "python3 train.py & pid=$!\nwait $pid\n",
+    "set -e\npython3 train.py & pid=$!\necho started\nwait $pid\necho done\n",
+    "sleep 9 & python3 train.py &\nwait -n\n",
 ]
 NEITHER = ["python3 -m pip install x\necho done\n", "python3 -c 'print()' | tee log\n", "python3 --version\nls\n"]
 
@@ -248,7 +261,7 @@ def test_python_that_ignores_sigterm(text: str, expected: list[tuple[int, int, s
         ("python3 train.py &\n", ["SM408"]),
         ("python3 train.py & echo $! > pid\nexit 0\n", ["SM408"]),
         ("set -e\nnohup torchrun train.py > log 2>&1 &\n", ["SM408"]),
-        ("python3 train.py &\nwait\n", []),
+        ("python3 train.py &\nwait $!\n", []),
         ("python3 train.py & pid=$!\nwhile kill -0 $pid; do sleep 1; done\n", []),
         ("python3 agent.py &\nexec python3 train.py\n", []),
         ("tensorboard --logdir x &\n", []),

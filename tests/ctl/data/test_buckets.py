@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from smentry.ctl.data import pipes
 from smentry.ctl.data import tree as trees
-from smentry.ctl.data.storage import Storage
+from smentry.ctl.data.channels import Entry
+from smentry.ctl.data.storage import Object, Storage
 from smentry.ctl.request.job import FASTFILE, GZIP, MANIFEST, PIPE, Channel, Host, Job
 from smentry.errors import RefusedError
 from tests.ctl.data.test_pipes import wait_for
@@ -134,6 +141,7 @@ def test_directories_stand_for_what_is_mapped_and_s3_for_the_rest(tmp_path: Path
         ("s3://jobs/data/train/sub/u", "expected objects under it, found none"),
         ("s3://nowhere/x", r"s3://nowhere/x: S3 says .*NoSuchBucket.*: there is no such bucket"),
         ("s3://No_Such!/x", "s3://No_Such!/x: no such name of a bucket"),
+        ("s3://jobs/\ud800", "no such name of a bucket or an object"),
     ],
 )
 def test_what_is_not_there_is_one_line(uri: str, message: str, tmp_path: Path) -> None:
@@ -159,6 +167,76 @@ def test_a_profile_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(RefusedError, match=r"S3: The config profile \(nobody\) could not be found"):
         lay_out(tmp_path, "s3://jobs/data")
+
+
+FETCH = """
+import signal, sys
+from pathlib import Path
+from smentry.ctl.data import channels
+from smentry.ctl.data.storage import Object, Storage
+signal.signal(signal.SIGINT, signal.default_int_handler)
+wanted = [channels.Entry((Object("s3://jobs/x", "x", 1),), "x")]
+channels.fill(Path(sys.argv[1]), wanted, Storage())
+"""
+
+
+def test_who_interrupts_does_not_wait_for_a_server_that_says_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        environment = {**os.environ, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        command = [sys.executable, "-c", FETCH, str(tmp_path / "c")]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as fetching:
+            try:
+                connection, _ = silent.accept()
+                with connection:
+                    assert connection.recv(1)
+                    fetching.send_signal(signal.SIGINT)
+                    _, said = fetching.communicate(timeout=20)
+            finally:
+                fetching.kill()
+    assert said.endswith("KeyboardInterrupt\n")
+
+
+class BreaksOff(BaseHTTPRequestHandler):
+    """Says that an object has 10 bytes, and sends 3."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(b"123")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def breaking_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BreaksOff) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("breaking_off")
+def test_an_object_that_breaks_off_is_not_taken_for_all_of_it(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"^channel c: s3://jobs/m: cannot be read: .*\b3 (bytes )?read"):
+        lay_out(tmp_path, "s3://jobs/m", kind=MANIFEST)
+    (tmp_path / "data").mkdir()
+    entry = Entry((Object("s3://jobs/x", "x", 10),))
+    feed = pipes.Feed(Channel("c", "s3://jobs/x", PIPE), (entry,), 0, 1, tmp_path / "data")
+    feed.make()
+    said: list[str] = []
+    with pipes.feeding([feed], said.append):
+        reader = os.open(feed.path(0), os.O_RDONLY)
+        wait_for(lambda: said, "the feeder's word")
+        os.close(reader)
+    assert len(said) == 1
+    assert re.match(r"channel c: s3://jobs/x: .*\b3 (bytes )?read", said[0])
 
 
 def test_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,13 @@ def test_a_line_of_an_augmented_manifest_is_one_entry(tmp_path: Path) -> None:
     assert channels.entries(channel, stored) == [Entry(("1", image)), Entry(("0", image))]
 
 
+def test_an_augmented_manifest_needs_a_line(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("\n")
+    channel = Channel("c", f"{tmp_path}/m", kind=AUGMENTED, mode=PIPE, attributes=("a",))
+    with pytest.raises(RefusedError, match=f"^channel c: {tmp_path}/m: expected at least one line, got none"):
+        channels.entries(channel, Storage())
+
+
 def test_an_augmented_manifest_needs_a_pipe(tmp_path: Path) -> None:
     with pytest.raises(
         RefusedError, match="channel c: an augmented manifest can only be used with the input mode Pipe"

@@ -32,6 +32,14 @@ def test_a_broken_manifest_is_refused_with_its_place(text: str, message: str) ->
         manifests.manifest(text.encode(), "s3://b/m")
 
 
+@pytest.mark.parametrize("named", ["/etc/", "file:///etc/", "b/"])
+def test_a_manifest_of_s3_names_no_file_of_this_machine(named: str) -> None:
+    with pytest.raises(RefusedError, match=rf"^s3://b/m\[0\]: expected a URI such as s3://bucket/key, got '{named}'"):
+        manifests.manifest(json.dumps([{"prefix": named}, "passwd"]).encode(), "s3://b/m")
+    with pytest.raises(RefusedError, match=r"^s3://b/m:1: x-ref: expected a URI such as s3://bucket/key"):
+        list(manifests.records(json.dumps({"x-ref": f"{named}passwd"}).encode(), "s3://b/m", ("x-ref",)))
+
+
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(RefusedError, match="got what is no UTF-8 text"):
         manifests.manifest(b"\xff\xfe", "s3://b/m")

@@ -87,6 +87,7 @@ def test_links_are_followed_and_what_no_upload_takes_is_left_out(tmp_path: Path)
     (here / "link").symlink_to(tmp_path / "other")
     (here / "gone").symlink_to("nowhere")
     (here / "again").symlink_to(here)
+    (here / "itself").symlink_to("itself")
     os.mkfifo(here / "fifo")
     stored = Storage()
     assert keys(stored, str(here)) == [str(here / "a"), str(here / "link/file")]
@@ -94,6 +95,7 @@ def test_links_are_followed_and_what_no_upload_takes_is_left_out(tmp_path: Path)
         f"{here}/again: a link to a directory that it is in",
         f"{here}/fifo: neither a file nor a directory",
         f"{here}/gone: a link to nothing",
+        f"{here}/itself: a link to nothing",
     ]
 
 
@@ -119,6 +121,17 @@ def test_a_key_cannot_leave_its_directory(tmp_path: Path) -> None:
     tree(tmp_path, "secret", "d/a")
     with pytest.raises(RefusedError, match="expected an object, found none"):
         Storage([("s3://b", tmp_path / "d")]).object("s3://b/../secret")
+
+
+@pytest.mark.parametrize("key", ["/a", "d//a", "d/./a", "x/../a", "d/a/", "a" * 5000, "\0", "\ud800"])
+def test_a_key_is_no_path(key: str, tmp_path: Path) -> None:
+    tree(tmp_path, "a", "d/a")
+    for stored, uri in (
+        (Storage([("s3://b", tmp_path)]), f"s3://b/{key}"),
+        (Storage([("s3://b/p/", tmp_path)]), f"s3://b/p/{key}"),
+    ):
+        with pytest.raises(RefusedError, match="expected an object, found none"):
+            stored.object(uri)
 
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///key", "https://b/k", "s3:b"])

@@ -195,6 +195,12 @@ def test_a_channel_cannot_have_the_name_of_a_fifo(tmp_path: Path) -> None:
         lay_out(tmp_path, Channel("p", source, PIPE), Channel("p_12", source))
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_channel_cannot_have_the_name_of_a_directory_that_is_there(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="no directory can have this name; rename the channel"):
+        lay_out(tmp_path, Channel(name, str(tree(tmp_path / "d", "a"))))
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NAME = st.from_regex(r"[A-Za-z0-9\.\-_]{1,12}", fullmatch=True).filter(lambda name: name.strip("."))
 CHANNELS = st.lists(

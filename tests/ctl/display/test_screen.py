@@ -211,7 +211,7 @@ def test_who_watches_over_the_time_does_not_wait_for_a_slow_reader() -> None:
             display.output("algo-1")(b"x" * 1000 + b"\n")  # sixteen times what a pipe holds (pipe(7))
         began = time.monotonic()
         display.status(Status(elapsed=1))
-        display.line("algo-1", "last")
+        display.output("algo-1")(b"last\n")
         assert time.monotonic() - began < LIMIT / 2
         read = [pipe.readline() for _ in range(1002)]
         display.close()

@@ -126,7 +126,8 @@ def test_it_starts_in_the_root_directory_without_input_and_with_no_signal_blocke
     hosts.run("pwd; readlink /proc/self/fd/0; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask; ls /proc/self/fd").wait()
     directory, stdin, *masks = hosts.output.lines()[:4]
     assert (directory, stdin) == ("/", "/dev/null")
-    assert [int(mask.split()[1], 16) for mask in masks] == [0, 0]
+    # 32 and 33 are the C library's own: posix_spawn(3) has a child ignore them where its parent has used them.
+    assert [int(mask.split()[1], 16) & ~(0b11 << 31) for mask in masks] == [0, 0]
     assert hosts.output.lines()[4:] == ["0022", "0", "1", "2", "3"]
 
 
@@ -456,10 +457,10 @@ def test_an_ordinary_user_has_all_of_it(tmp_path: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from smentry.ctl.engine.process import ProcessEngine; from smentry.ctl.engine.base import Mount, Start\n"
         "engine = ProcessEngine('x'); print(engine.without)\n"
-        "words = ('sh', '-c', 'echo 1 > /opt/ml/w; chmod 0 /opt/ml/w; echo $$; id -u')\n"
+        "words = ('sh', '-c', 'mkdir /opt/ml/d; echo 1 > /opt/ml/d/w; chmod 0 /opt/ml/d/w /opt/ml/d; echo $$; id -u')\n"
         "host = Start('algo-1', '', words, (), {}, [Mount(Path(sys.argv[1]), '/opt/ml')])\n"
         "container = engine.start(host, lambda piece: print(piece.decode(), flush=True))\n"
-        "print(container.wait().code, len(b''.join(engine.archive(container, '/opt/ml/w'))) > 1000)\n"
+        "print(container.wait().code, len(b''.join(engine.archive(container, '/opt/ml/d/w'))) > 1000)\n"
         "engine.remove(Path(sys.argv[1], 'none')); engine.close()"
     )
     ordinary = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
@@ -476,6 +477,6 @@ def test_an_ordinary_user_has_all_of_it(tmp_path: Path) -> None:
         if without:
             pytest.skip(f"no namespaces for an ordinary user: {without}")
         assert [line for line in said if line] == ["1", "0", "0 True"]
-        assert stat.S_IMODE((directory / "ml/w").stat().st_mode) == 0
+        assert stat.S_IMODE((directory / "ml/d").stat().st_mode) == 0
     finally:
         shutil.rmtree(directory)

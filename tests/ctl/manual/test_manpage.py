@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import LIMIT
 
+from smentry.ctl import main
 from smentry.ctl.manual import description, manpage
 
 if TYPE_CHECKING:
@@ -101,3 +102,13 @@ def test_the_day_is_that_of_the_source_where_a_packager_says_which(tmp_path: Pat
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(".TH SMENTRY 1 2024-05-31 ")
+
+
+@pytest.mark.parametrize("given", ["yesterday", "nan", "9" * 20])
+def test_a_day_that_is_none_is_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
+    assert main.main(["man"]) == 2
+    said = f"smentryctl: SOURCE_DATE_EPOCH: expected seconds since 1970, got '{given}'\n"
+    assert capsys.readouterr() == ("", said)

@@ -150,6 +150,7 @@ def test_a_job_has_a_valid_name_with_the_time_whatever_the_image_is_called(image
         ({"script": "../a.sh"}, "--script: expected CHANNEL/PATH, or /PATH of a file in the image, got '../a.sh'"),
         ({"script": "code/../../a.sh"}, "--script: expected CHANNEL/PATH"),
         ({"script": "/opt/ml/input/data/code/a.sh"}, "is in a channel: write it as CHANNEL/PATH"),
+        ({"script": "/opt//ml/x/../input/data/code/a.sh"}, "is in a channel: write it as CHANNEL/PATH"),
         ({"script": "/opt/ml/code/a.sh"}, "is below /opt/ml, where the platform's mounts hide what an image has"),
         (
             {"script": "a/b", "channels": [("a", "s3://b", "Pipe")]},

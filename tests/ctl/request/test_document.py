@@ -69,6 +69,12 @@ def test_every_part_has_its_place() -> None:
     assert read.where(("D",)) == "job.json:4:3"
 
 
+@pytest.mark.parametrize("as_yaml", [False, True])
+def test_a_number_of_thousands_of_digits_is_refused_without_advice_for_programmers(as_yaml: bool) -> None:
+    said = refusal('{"a": ' + "9" * 5000 + "}", as_yaml=as_yaml)
+    assert said.endswith("integer string conversion: value has 5000 digits")
+
+
 def test_what_is_missing_has_the_place_of_what_is_around_it() -> None:
     read = document.parse("job.json", '{"A":\n {"B": 1}}')
     assert read.place(("A", "X", "Y")) == (1, 2)
@@ -79,8 +85,10 @@ def test_what_is_missing_has_the_place_of_what_is_around_it() -> None:
     ("text", "said"),
     [
         ("", "job.json:1:1: not JSON: expecting value"),
-        ('{\n "a": 1,\n}', "job.json:3:1: not JSON: expecting property name enclosed in double quotes"),
+        ('{\n "a": 1\n "b": 2}', "job.json:3:2: not JSON: expecting ',' delimiter"),
         ("{'a': 1}", "job.json:1:2: not JSON: expecting property name enclosed in double quotes"),
+        ('{"a": "b', "job.json:1:7: not JSON: unterminated string"),
+        ('{"a": "\n"}', "job.json:1:8: not JSON: invalid control character"),
         ('{"a": NaN}', "job.json: not JSON: expected a number, got NaN"),
         ("[1]", "job.json:1:1: expected an object with the members of CreateTrainingJob, got a list"),
         ("null", "job.json:1:1: expected an object with the members of CreateTrainingJob, got nothing"),

@@ -164,8 +164,8 @@ def test_what_only_a_flag_has_wrong_is_refused_too(data: Path) -> None:
         (["--channel", "a=data:fastfile"], "expected one of File, FastFile, Pipe after the colon, got 'fastfile'"),
         (["--hyperparameter", "lr"], "expected NAME=VALUE, got 'lr'"),
         (["--env", "=1"], "expected NAME=VALUE, got '=1'"),
-        (["--instances", "0"], "expected a number of instances, got '0'"),
-        (["--instances", "two"], "expected a number of instances, got 'two'"),
+        (["--instances", "0"], "expected a whole number from 1, got '0'"),
+        (["--instances", "two"], "expected a whole number from 1, got 'two'"),
         (["--max-runtime", "soon"], "expected a time such as 90, 90s, 2m, 1h or 500ms, got 'soon'"),
     ],
 )

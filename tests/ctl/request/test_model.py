@@ -151,3 +151,9 @@ def test_whatever_botocore_refuses_is_reported(path: tuple[str | int, ...], valu
     found = model.problems(request)
     assert found or not refused
     assert all(problem.path[: len(path)] == path for problem in found), found
+
+
+def test_the_users_own_configuration_of_the_service_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    model._input.cache_clear()
+    assert model.problems(small()) == []

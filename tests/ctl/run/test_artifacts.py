@@ -65,6 +65,42 @@ def test_modes_and_links_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "got/same.sh").stat().st_ino == (tmp_path / "got/run.sh").stat().st_ino
 
 
+NAMES = ["w\u00e4rme.json", "n" * 250, "d" * 120 + "/" + "f" * 120, "with\nline", os.fsdecode(b"\xff\xfe")]
+
+
+def test_no_name_is_too_odd_for_an_artifact(tmp_path: Path) -> None:
+    model = tree(tmp_path / "model", dict.fromkeys(NAMES, "w"))
+    packed = artifacts.pack([stream(model)], tmp_path / "model.tar.gz")
+    assert packed is not None
+    assert contents(packed.path) == dict.fromkeys(NAMES, "w")
+    unpacked = artifacts.unpack([stream(model)], tmp_path / "bucket")
+    assert unpacked is not None
+    assert unpacked.files == len(NAMES)
+    assert all((tmp_path / "bucket" / name).read_text() == "w" for name in NAMES)
+
+
+def test_a_second_name_of_what_is_not_kept_is_not_kept(tmp_path: Path) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:  # as the engine has it, and Python alone would not
+        for name, kind, linked in (
+            ("weights", tarfile.REGTYPE, ""),
+            ("a-fifo", tarfile.FIFOTYPE, ""),
+            ("other-fifo", tarfile.LNKTYPE, "model/a-fifo"),
+            ("a-link", tarfile.SYMTYPE, "weights"),
+            ("other-link", tarfile.LNKTYPE, "model/a-link"),
+        ):
+            member = tarfile.TarInfo(f"model/{name}")
+            member.type, member.linkname = kind, linked
+            archive.addfile(member)
+    packed = artifacts.pack([[made.getvalue()]], tmp_path / "model.tar.gz")
+    assert packed is not None
+    with tarfile.open(packed.path) as archive:
+        assert archive.getnames() == ["weights", "a-link", "other-link"]
+    unpacked = artifacts.unpack([[made.getvalue()]], tmp_path / "bucket")
+    assert unpacked is not None
+    assert [path.name for path in (tmp_path / "bucket").iterdir()] == ["weights"]
+
+
 def test_the_first_hosts_file_wins(tmp_path: Path) -> None:
     one = tree(tmp_path / "1/model", {"shared": "one", "of-1": "1"})
     two = tree(tmp_path / "2/model", {"shared": "two", "of-2": "2"})

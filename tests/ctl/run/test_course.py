@@ -106,7 +106,7 @@ def test_a_host_that_fails_fails_the_job_and_the_others_are_told() -> None:
     assert life.course.failed_host == "algo-2"
 
 
-def test_hosts_that_outlive_a_failed_one_are_killed_after_the_grace() -> None:
+def test_hosts_that_outlive_a_failed_one_are_killed_after_the_stop_timeout() -> None:
     life = Life(TWO).give(Prepared(), Started(), HostEnded("algo-2", 3)).until(300)
     assert life.when(Do.KILL) == life.when(Do.TERM) + 120
 
@@ -185,7 +185,7 @@ def test_an_interruption_starts_the_job_anew_once_its_hosts_have_ended() -> None
     assert life.deeds == [Do.LAY_OUT, Do.START, Do.TERM, Do.LAY_OUT, Do.START, Do.UPLOAD]
 
 
-def test_an_interrupted_host_that_does_not_end_is_killed_after_the_grace() -> None:
+def test_an_interrupted_host_that_does_not_end_is_killed_after_the_stop_timeout() -> None:
     life = Life(replace(ONE, interrupt_after=5)).give(Prepared(), Started()).until(400)
     assert life.when(Do.KILL) == 225
     life.give(HostEnded("algo-1", 137))
@@ -229,6 +229,8 @@ def test_data_that_cannot_be_had_any_more_fail_the_job() -> None:
     life.give(HostEnded("algo-1", 0), Uploaded())
     assert life.course.status == FAILED
     assert life.course.failed_host is None
+    life = Life(ONE).give(Prepared(), Started(), DataFailed(), HostEnded("algo-1", 137), Uploaded())
+    assert (life.course.status, life.course.failed_host) == (FAILED, None)
 
 
 def test_hosts_that_end_before_the_last_one_is_started_end_the_job() -> None:
@@ -255,7 +257,7 @@ plans = st.builds(
     Plan,
     hosts=st.integers(1, 3).map(lambda count: tuple(f"algo-{number}" for number in range(1, count + 1))),
     max_runtime=st.floats(1, 500),
-    grace=st.floats(0, 150),
+    stop_timeout=st.floats(0, 150),
     stop_after=st.none() | st.floats(0, 600),
     interrupt_after=st.none() | st.floats(0, 600),
 )
@@ -329,7 +331,7 @@ def test_nobody_is_told_twice_and_nobody_is_killed_too_early(plan: Plan, chosen:
             told = at
         elif deed is Do.KILL:
             assert told is not None
-            assert asked or at >= told + plan.grace
+            assert asked or at >= told + plan.stop_timeout
         else:
             started = False
 
@@ -345,9 +347,11 @@ def test_a_job_is_interrupted_and_packed_once_at_most(plan: Plan, chosen: list[t
 
 @settings(max_examples=50, deadline=None)
 @given(plans, happenings)
-def test_hosts_never_run_longer_than_the_limit_and_one_grace(plan: Plan, chosen: list[tuple[float, str, int]]) -> None:
+def test_hosts_never_run_longer_than_the_limit_and_one_stop_timeout(
+    plan: Plan, chosen: list[tuple[float, str, int]]
+) -> None:
     life = lived(plan, chosen)
-    assert life.course.ran(life.now) <= plan.max_runtime + plan.grace + 1e-6
+    assert life.course.ran(life.now) <= plan.max_runtime + plan.stop_timeout + 1e-6
 
 
 @settings(max_examples=50, deadline=None)

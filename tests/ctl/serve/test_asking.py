@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import LIMIT
 
-from smentry.ctl.serve.asking import Request, ask
+from smentry.ctl.serve.asking import MOST, Request, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,32 +68,44 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "error"),
     [
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
-        b"no HTTP at all\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        (b"", "the connection was closed without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "the connection was closed without an answer"),
+        (b"no HTTP at all\r\n\r\n", "what came is no answer in HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x0a", "what came is no answer in HTTP"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+            "the connection was closed without an answer",
+        ),
     ],
 )
-def test_half_an_answer_is_none(said: bytes, server: Server) -> None:
+def test_half_an_answer_is_none(said: bytes, error: str, server: Server) -> None:
     def answer(connection: socket.socket) -> None:
         connection.recv(1 << 16)
         connection.sendall(said)
 
     got = ask(server(answer), "GET", "/ping", limit=LIMIT)
     assert got.status is None
-    assert got.error == "the connection was closed without an answer"
+    assert got.error == error
     assert not got.late
 
 
-@pytest.mark.parametrize("drip", [b"", b"x"])
-def test_the_time_is_for_all_of_the_answer(drip: bytes, server: Server) -> None:
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_the_time_is_for_all_of_the_answer(begin: bytes, drip: bytes, server: Server) -> None:
     over = threading.Event()
 
     def answer(connection: socket.socket) -> None:
         connection.recv(1 << 16)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        connection.sendall(begin)
         while not over.wait(0.05):
             try:
                 connection.sendall(drip)
@@ -104,6 +117,28 @@ def test_the_time_is_for_all_of_the_answer(drip: bytes, server: Server) -> None:
     over.set()
     assert (got.status, got.late, got.error) == (None, True, "no answer within 0.5 s")
     assert time.monotonic() - began < LIMIT / 2
+
+
+def test_of_an_answer_without_an_end_only_so_much_is_kept(server: Server) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(bytes(1 << 20))
+
+    got = ask(server(answer), "GET", "/ping", limit=LIMIT)
+    assert (got.status, got.error) == (200, "")
+    assert MOST < len(got.body) < MOST + (1 << 20)
+
+
+def test_who_answers_before_all_of_the_request_is_there_is_heard(server: Server) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1 << 10)
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    got = ask(server(answer), "POST", "/invocations", limit=LIMIT, body=bytes(32 << 20))
+    assert got.status == 413
 
 
 def test_a_request_says_when_it_is_on_its_way_and_what_came_of_it(server: Server) -> None:

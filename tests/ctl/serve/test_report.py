@@ -111,6 +111,10 @@ def test_several_answers_are_one_line_for_each_status() -> None:
         (replace(GOOD, in_flight=[CLOSED, CLOSED]), "2 in flight, none answered"),
         (replace(GOOD, in_flight=[PREDICTED, PREDICTED]), "2 in flight, all answered"),
         (replace(GOOD, in_flight=[PREDICTED, CLOSED]), "2 in flight, 1 answered"),
+        (
+            replace(GOOD, in_flight=[PREDICTED, replace(CLOSED, at=GOOD.told or 0.0)]),
+            "2 in flight, 1 answered; 1 came too late to be counted",
+        ),
     ],
 )
 def test_what_was_in_flight_is_said(report: Report, words: str) -> None:
