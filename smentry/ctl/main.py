@@ -72,15 +72,17 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed: what is opened takes the lowest free descriptor, which is its own
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # like ^C, so that containers and directories are removed
-            signal.signal(number, signal.default_int_handler)
+    default = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in default:  # like ^C, so that containers and directories are removed
+        signal.signal(number, signal.default_int_handler)
     try:
         try:
             return _run(words)
         finally:
             if sys.stdout:
                 sys.stdout.flush()
+            for number in default:
+                signal.signal(number, signal.SIG_DFL)
     except BrokenPipeError:  # `smentryctl … | head`: what reads has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter tries again at its exit, and says so
         return 1

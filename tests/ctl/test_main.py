@@ -227,3 +227,10 @@ def test_the_wheel_installs_the_command_which_without_the_extra_says_what_it_nee
     refused = run(command, "completion", "bash")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert refused.stderr.endswith("run: pip install 'smentry[ctl]'\n")
+
+
+def test_called_from_python_it_leaves_the_signals_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert main.main(["completion", "bash"]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    assert "smentryctl" in capsys.readouterr().out

@@ -159,7 +159,10 @@ def test_smentry_stopped_while_hooks_and_program_use_all_their_time_still_ends_i
     suspend(run, seconds)
     assert run.end() == 137
     assert timeout - 3 < run.seconds < timeout
-    assert run.stderr.count(": its time was over") == 3, run.stderr
+    # On a busy machine one that was killed may not have died yet when there is no time left to wait for it.
+    assert len(re.findall(": its time was over|was killed, and the kernel has not let it die", run.stderr)) == 3, (
+        run.stderr
+    )
     assert run.left == {}
 
 

@@ -239,10 +239,10 @@ def test_a_defect_in_the_middle_of_a_stop_tells_nobody_twice_and_ends_in_time(
 def test_a_defect_leaves_nothing_alive_that_ignores_the_stop_and_ends_in_time(
     mode: str, where: str, start: Starter
 ) -> None:
-    run = start(program("ignorer.py"), "--stop-timeout", "2", mode=mode, init=BROKEN, BREAK=where)
+    run = start(program("ignorer.py"), "--stop-timeout", "4", mode=mode, init=BROKEN, BREAK=where)
     run.wait_for("ready")
     assert run.stop() == 1
-    ends_in_time(run, 2.0)
+    ends_in_time(run, 4.0)
 
 
 HOOKS = """\
