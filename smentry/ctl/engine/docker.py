@@ -210,7 +210,7 @@ class DockerEngine:
                 told = _one_line(response.json()["message"])
             state = self._state(container)
             if not state or state["Dead"] or state["Status"] == "removing":
-                raise RefusedError(f"{container.name} has been removed by somebody else: what it left is lost")
+                raise RefusedError(f"{container.name} has been removed by somebody else")
             if response.status_code != HTTPStatus.NOT_FOUND:
                 raise RefusedError(f"{path} of {container.name} cannot be read: {told}")
 
