@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     running.start()
     host, port = running.get_host_and_port()
     url = f"http://{host}:{port}"
+    # What another file's server was given is in the same memory.
+    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"), timeout=30).close()
     code = "import boto3, os, sys; s3 = boto3.client('s3', endpoint_url=sys.argv[1])\n"
     code += "s3.create_bucket(Bucket='jobs', CreateBucketConfiguration={'LocationConstraint': 'eu-west-1'})\n"
     code += "for path in sys.argv[2:]: s3.upload_file(path, 'jobs', 'job 1/ü?#/' + os.path.basename(path))\n"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ def server() -> Iterator[str]:
     running.start()
     host, port = running.get_host_and_port()
     url = f"http://{host}:{port}"
+    # What another file's server was given is in the same memory.
+    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"), timeout=30).close()
     session = boto3.session.Session("a", "b", region_name="us-east-1")
     client = session.client("s3", endpoint_url=url)
     client.create_bucket(Bucket="jobs")
