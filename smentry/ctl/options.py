@@ -65,7 +65,7 @@ def duration(text: str) -> float:
 
 
 def gpus(text: str) -> str:
-    """`all` or a number; '' is the default, which argparse asks about too."""
-    if text not in ("", "all") and not re.fullmatch("[1-9][0-9]*", text):
+    """`all` or a number from 1."""
+    if text != "all" and not re.fullmatch("[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"expected all or a number, got {text!r}")
     return text
