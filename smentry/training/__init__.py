@@ -4,8 +4,8 @@ It needs the standard library only, and nothing of the rest of smentry: it works
 goes with a framework is a module of its own beside these, and is loaded only by whom imports it.
 """
 
-from smentry.training.checkpoint import latest_checkpoint, save_checkpoint
+from smentry.training.checkpoint import checkpoints, latest_checkpoint, save_checkpoint
 from smentry.training.failure import report_failure
 from smentry.training.stop import GracefulStop, Steps
 
-__all__ = ["GracefulStop", "Steps", "latest_checkpoint", "report_failure", "save_checkpoint"]
+__all__ = ["GracefulStop", "Steps", "checkpoints", "latest_checkpoint", "report_failure", "save_checkpoint"]

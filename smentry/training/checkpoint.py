@@ -59,7 +59,7 @@ def save_checkpoint(
         write(path)
         if not os.path.exists(path):
             raise FileNotFoundError(errno.ENOENT, "write(path) has written nothing at its path", path)
-        _finish(place, name, step)
+        finish(place, name, step)
         number, final = _commit(directory, place, step)
         _sync(directory)
     except BaseException:
@@ -84,12 +84,26 @@ def latest_checkpoint(directory: Directory) -> str | None:
     while True:
         saved = _saved(directory)
         for _, final in reversed(saved):
-            name = _complete(final)
+            name = complete_name(final)
             if name is not None:
                 return os.path.join(final, name)
         if saved == before:
             return None
         before = saved  # again: a newer one may have taken the place of those that were there a moment ago
+
+
+def checkpoints(directory: Directory) -> list[tuple[str, int | None]]:
+    """All checkpoints that are complete, the oldest first: the path, as `latest_checkpoint` gives the last one's, and the step.
+
+    The step is what `save_checkpoint` was told, else None. By it several hosts find the last one that all of them have. Raises
+    OSError where one cannot be read; one that another process removes meanwhile is not among them.
+    """
+    found = []
+    for _, final in _saved(os.path.abspath(os.fspath(directory))):
+        name = complete_name(final)
+        if name is not None:
+            found.append((os.path.join(final, name), _step(final)))
+    return found
 
 
 # -- writing one -----------------------------------------------------------------------------------
@@ -129,8 +143,8 @@ def _locks(descriptor: int) -> bool | None:
     return True
 
 
-def _finish(place: str, name: str, step: int | None) -> None:
-    """Write everything to disk, and what there is to the manifest."""
+def finish(place: str, name: str, step: int | None) -> None:
+    """Write everything to disk, and what there is to the manifest. Of a place that is all data the `name` is `.`."""
     import json
 
     files = {}
@@ -206,13 +220,19 @@ def _number(name: str) -> int:
     )
 
 
+def _step(final: str) -> int | None:
+    """The step in the name of a checkpoint."""
+    step = os.path.basename(final).partition("-step-")[2]
+    return int(step) if step else None
+
+
 def _is_unfinished(name: str) -> bool:
     mark = name[len(_UNFINISHED) :]
     return name.startswith(_UNFINISHED) and len(mark) == 8 and not mark.strip("0123456789abcdef")
 
 
-def _complete(final: str) -> str | None:
-    """What the data of a checkpoint is called, None where anything of it is missing. Raises OSError."""
+def complete_name(final: str) -> str | None:
+    """What the data of a checkpoint is called; None where anything of it is missing. Raises OSError."""
     import json
 
     try:
@@ -238,7 +258,7 @@ def _retire(directory: str, number: int, keep: int) -> None:
         left = keep
         for each, final in reversed(_saved(directory)):
             if left > 0 or each >= number:
-                left -= _complete(final) is not None
+                left -= complete_name(final) is not None
                 continue
             # Renamed first: it is no checkpoint any more before the first of its files goes.
             gone = os.path.join(directory, _UNFINISHED + os.urandom(4).hex())

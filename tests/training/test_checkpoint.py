@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from running import surroundings
 
-from smentry.training import latest_checkpoint, save_checkpoint
+from smentry.training import checkpoints, latest_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,6 +120,15 @@ def test_the_last_one_saved_is_the_latest_whatever_its_step(tmp_path: Path) -> N
     assert names(tmp_path) == [
         "save-00000001-step-1000", "save-00000002-step-10", "save-00000003-step-10", "save-00000004",
     ]  # fmt: skip
+
+
+def test_all_that_are_complete_are_listed_with_their_steps(tmp_path: Path) -> None:
+    saved = [(save_checkpoint(tmp_path, text("."), step=step, keep=None), step) for step in (20, None, 0, 20)]
+    assert checkpoints(tmp_path) == saved
+    assert checkpoints(tmp_path)[-1][0] == latest_checkpoint(tmp_path)
+    (tmp_path / "save-00000003-step-0" / "checkpoint").write_text("torn")
+    assert checkpoints(tmp_path) == [saved[0], saved[1], saved[3]]
+    assert checkpoints(tmp_path / "none") == []
 
 
 def test_numbers_go_on_above_eight_digits(tmp_path: Path) -> None:
@@ -231,7 +240,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
         pytest.skip("no mount without root")
     program = """
 import os, subprocess, sys
-from smentry.training import latest_checkpoint, save_checkpoint
+from smentry.training import checkpoints, latest_checkpoint, save_checkpoint
 directory = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", directory], check=True)
 def write(size):
@@ -255,7 +264,7 @@ def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     program = """
 import os, sys
 import json, shutil
-from smentry.training import latest_checkpoint, save_checkpoint
+from smentry.training import checkpoints, latest_checkpoint, save_checkpoint
 os.chmod(sys.argv[1], 0o555)
 for parent in sys.argv[2:]:
     os.chmod(parent, 0o755)
