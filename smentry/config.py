@@ -78,6 +78,13 @@ def _count(text: str) -> int:
     raise ValueError(f"expected a number from 0 to 9, got {text!r}")
 
 
+def _processes(text: str) -> int:
+    word = text.strip()
+    if word.isascii() and word.isdigit() and len(word) <= 5 and int(word) > 0:
+        return int(word)
+    raise ValueError(f"expected a number of processes from 1 to 99999, got {text!r}")
+
+
 def _code(text: str) -> int:
     word = text.strip()
     if word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255:
@@ -192,6 +199,7 @@ class Option:
 
 _SCOPES = ("auto", "main", "group", "all")
 _PASSED = ("arguments", "environment", "both", "none")
+_LAUNCHERS = ("auto", "torchrun", "mpirun", "none")
 PROFILES = ("sagemaker", "ecs", "kubernetes", "batch")
 OPTIONS = (
     Option("script", VALUE, _script, "run this file of that channel", "CHANNEL/PATH"),
@@ -218,7 +226,11 @@ OPTIONS = (
     Option("hooks-dir", VALUE, _path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
     Option("hyperparameters", VALUE, Choice(*_PASSED), "for train: arguments|environment|both|none", "HOW"),
     Option("requirements", VALUE, Choice("install", "ignore"), "install|ignore requirements.txt", "HOW", default="install"),
+    Option("launcher", VALUE, Choice(*_LAUNCHERS), "for train: auto|torchrun|mpirun|none", "HOW", default="auto"),
+    Option("launcher-processes", VALUE, _processes, "processes on each host (its GPUs)", "N"),
+    Option("launcher-options", COMMAND, words, "further words for the launcher", "ARGS"),
     Option("wait-hosts", VALUE, duration, "time for all hosts to resolve (15m; 0: none)", "DUR", default=900.0),
+    Option("watch-hosts", VALUE, duration, "a host silent so long is lost (30s; 0: never)", "DUR", default=30.0),
     Option("tap", VALUE, Choice("auto", "off"), "auto|off: listen to stderr, to say why it failed", "HOW", default="auto"),
     Option("profile", VALUE, Choice(*PROFILES), "stop timeout: sagemaker|ecs|kubernetes|batch", "PLATFORM", default=PROFILES[0]),
     Option("timeline", VALUE, _path, "add the events of the run to PATH", "PATH"),
@@ -266,7 +278,11 @@ class Settings:
     hooks_dir: str
     hyperparameters: str | None
     requirements: str
+    launcher: str
+    launcher_processes: int | None
+    launcher_options: list[str] | None
     wait_hosts: float
+    watch_hosts: float
     tap: str
     profile: str
     timeline: str | None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smentry.hookfile import Configured
     from smentry.job import Job
     from smentry.pid1.hooks import Copy
+    from smentry.sagemaker.distribution import Spread
     from smentry.sagemaker.steps import Step
 
 
@@ -37,6 +38,7 @@ def render(job: Job, settings: Settings) -> str:
     )
     document = {
         "program": program,
+        **({"launcher": _launcher(job.spread)} if job.spread else {}),
         "budget": {
             "stop_timeout": _number(job.stop_timeout),
             "stopping_hooks": _number(job.stopping),
@@ -46,6 +48,7 @@ def render(job: Job, settings: Settings) -> str:
         },
         "before": [_step(step) for step in job.steps],
         "hooks": [_hook(hook) for hook in sorted(settings.hooks, key=_turn)],
+        **({"watch": str(job.watch)} if job.watch else {}),
         "processes": [_companion(companion) for companion in job.companions],
         "settings": {
             option.attribute: {
@@ -73,6 +76,23 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     _Lines, lambda dumper, lines: dumper.represent_mapping("tag:yaml.org,2002:map", lines, flow_style=False)
 )
+
+
+def _launcher(spread: Spread) -> dict[str, Any]:
+    """What starts the program, on which hosts, and who asked for it."""
+    asked, cluster = spread.asked, spread.cluster
+    processes: dict[str, Any] = {"value": asked.processes, "from": spread.processes_from}
+    shown = {
+        "kind": {"value": asked.kind, "from": asked.origin},
+        "hosts": cluster.hosts,
+        "rank": cluster.rank,
+        "processes": processes,
+    }
+    if asked.total:
+        processes["of_all_hosts"] = asked.total
+    if asked.options:
+        shown["options"] = {"value": conceal(asked.options), "from": spread.options_from}
+    return shown
 
 
 def _step(step: Step) -> dict[str, str]:
@@ -148,7 +168,7 @@ def _shown(name: str, settings: Settings, job: Job) -> Any:
         return signals.name(value)
     if isinstance(value, float):
         return _number(value)
-    if name in ("train", "serve"):
+    if name in ("train", "serve", "launcher_options"):
         return conceal(value) if value else None
     return list(value) if isinstance(value, tuple) else value
 

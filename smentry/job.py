@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from smentry.config import Settings
     from smentry.hookfile import Configured
+    from smentry.hosts.asked import Asked
     from smentry.processfile import Configured as Companion
+    from smentry.sagemaker.distribution import Spread
     from smentry.sagemaker.layout import Layout
     from smentry.sagemaker.program import Found
     from smentry.sagemaker.steps import Step
@@ -53,12 +55,13 @@ class Job:
     `found` says why it is this program (empty for a plain command). `stop_timeout` is seconds, and so are its
     shares: `stopping` (hooks), `grace` (the program's), `after` (hooks) and `reserve` (the kill's). `steps` are done before the
     program is started; `settle` finds it once they are done, where that cannot be before, and raises RefusedError.
-    `companions` run beside it.
+    `companions` run beside it. Where a launcher starts the program, `spread` says how, and the words are the launcher's.
+    `watch` says which other hosts are watched, where there are some.
     """
 
     __slots__ = (
         "added", "after", "argv", "companions", "directory", "environment", "found", "grace", "identity",
-        "label", "path", "reserve", "settle", "steps", "stop_timeout", "stopping", "verb", "warnings",
+        "label", "path", "reserve", "settle", "spread", "steps", "stop_timeout", "stopping", "verb", "warnings", "watch",
     )  # fmt: skip
 
     def __init__(self, verb: str | None, stop_timeout: float, shares: Shares) -> None:
@@ -80,6 +83,8 @@ class Job:
         self.companions: list[Companion] = []
         self.steps: list[Step] = []
         self.settle: Callable[[], None] | None = None
+        self.spread: Spread | None = None
+        self.watch: Asked | None = None
 
 
 def resolve(
@@ -105,6 +110,10 @@ def resolve(
         job.argv = words
         job.path = executable.lookup(words[0], job.environment)
         job.label = os.path.basename(job.path)
+        if settings.origins["launcher"].startswith("flag"):
+            job.warnings.append(
+                f"{settings.where('launcher')} is for train and --script: {words[0]} is started by itself"
+            )
     return job
 
 
@@ -164,16 +173,25 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
         if settings.script is not None:
             return program.script(settings.script, tree, job.environment)
         assert job.verb is not None
-        return program.find(
+        found = program.find(
             job.verb, tree, job.environment,
             command=settings.train if job.verb == "train" else settings.serve,
             command_from=settings.origins[job.verb],
             own=own,
         )  # fmt: skip
+        if found.kind == program.SDK and settings.launcher not in ("auto", "none"):
+            from smentry.sagemaker import distribution
 
-    def take(found: Found) -> None:
+            return distribution.entry(tree, job.environment, settings.where("launcher"))
+        return found
+
+    def take(found: Found, *, is_there: bool = True) -> None:
         _equip(job, found, words, bare, settings, tree)
         _take(job, found)
+        if job.verb != "serve" and (settings.launcher != "auto" or found.kind == program.TOOLKIT):
+            from smentry import launching
+
+            launching.launch(job, found, settings, tree, is_there=is_there)
 
     found = None
     to_search = job.verb == "train" and settings.script is None and settings.train is None
@@ -184,7 +202,7 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
     except RefusedError as refused:
         if not to_search:
             raise
-        take(_fetch(job, tree, refused))
+        take(_fetch(job, tree, refused), is_there=False)
         job.settle = lambda: take(find())
     if found is not None:
         take(found)
@@ -196,8 +214,8 @@ def _find(job: Job, words: list[str], settings: Settings, own: str) -> None:
         from smentry.sagemaker import code
 
         job.steps.append(code.installing(find, found, bare))
-    if job.verb != "serve" and settings.wait_hosts:
-        _wait(job, tree, settings.wait_hosts)
+    if job.verb != "serve" and (settings.wait_hosts or settings.watch_hosts):
+        _see_others(job, tree, settings)
 
 
 def _take(job: Job, found: Found) -> None:
@@ -237,16 +255,24 @@ def _with(refused: RefusedError, more: str) -> RefusedError:
     return RefusedError(refused.message + more, refused.code, refused.details)
 
 
-def _wait(job: Job, tree: Layout, limit: float) -> None:
+def _see_others(job: Job, tree: Layout, settings: Settings) -> None:
+    """Where the job has other hosts: wait until they have an address, and watch them."""
     if job.environment.get("SM_STUDIO_LOCAL_MODE", "").lower() == "true" or not os.path.exists(tree.resources):
         return
     from smentry.sagemaker import inputs
 
-    hosts = inputs.resources(tree).hosts
-    if len(hosts) > 1:
+    resources = inputs.resources(tree)
+    if len(resources.hosts) < 2:
+        return
+    if settings.wait_hosts:
         from smentry.sagemaker import code
 
-        job.steps.append(code.waiting(hosts, limit))
+        job.steps.append(code.waiting(resources.hosts, settings.wait_hosts))
+    if settings.watch_hosts:
+        from smentry.hosts.asked import Asked
+
+        own, name = resources.current_host, job.environment.get("TRAINING_JOB_NAME", "")
+        job.watch = Asked(own, [host for host in resources.hosts if host != own], settings.watch_hosts, name)
 
 
 def _equip(job: Job, found: Found, words: list[str], bare: Mapping[str, str], settings: Settings, tree: Layout) -> None:

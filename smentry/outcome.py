@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from smentry.job import Job
     from smentry.pid1.report import Report
     from smentry.pid1.stderr import Log
+    from smentry.verdict import Verdict
 
 _TIME_TO_EXPLAIN = 0.25
 """Seconds that must be left before the platform's SIGKILL for a failure to be looked into: so long a slow machine may take."""
@@ -44,10 +45,7 @@ def failed(report: Report, job: Job, here: str, log: Log, *, tell: bool) -> None
     text = f"{report.label} failed: exit code {report.code}"
     if report.sigkill_at - time.monotonic() > _TIME_TO_EXPLAIN:
         try:
-            from smentry import verdict
-
-            path = job.environment.get("PATH", "")
-            found = verdict.explain(report, host=here, mask=_mask(job.environment), path=path)
+            found = explained(report, job.environment, here)
             text = found.text
             if found.news:
                 log.error("failed", found.line, code=report.code)
@@ -56,6 +54,13 @@ def failed(report: Report, job: Job, here: str, log: Log, *, tell: bool) -> None
     left = report.sigkill_at - time.monotonic()
     if tell and left > 0:
         _write(text, job.verb, job.environment, log, left)
+
+
+def explained(report: Report, environment: Mapping[str, str], here: str = "") -> Verdict:
+    """What a run that failed came to; `environment` is the program's, `here` the name of this host, where there are others."""
+    from smentry import verdict
+
+    return verdict.explain(report, host=here, mask=_mask(environment), path=environment.get("PATH", ""))
 
 
 def broken(defect: BaseException, verb: str | None, environment: Mapping[str, str], log: Log, *, tell: bool) -> int:

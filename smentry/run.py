@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from smentry.config import Settings
+    from smentry.hostwatch import HostWatch
     from smentry.job import Job
     from smentry.pid1.hooks import Hook
     from smentry.pid1.process import Program
@@ -54,13 +55,14 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, e
     program = _program(job, log)
     if job.settle is not None:
         program.settle = lambda: _settled(job, program, log)
+    watch = _watch(job, settings, log)
     plan = Plan(
         stop_timeout=job.stop_timeout,
         reserve=job.reserve,
         stopping=job.stopping,
         after=job.after,
         hooks=_hooks(job, settings),
-        companions=job.companions,
+        companions=job.companions if watch is None else [watch.companion, *job.companions],
         linger=settings.linger,
         scope=settings.scope,
         stop_signals=frozenset(settings.stop_signals),
@@ -70,7 +72,7 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, e
         max_runtime=settings.max_runtime,
         inherited=sum(1 << (number - 1) for number in mask),
     )
-    return supervise(
+    report = supervise(
         program,
         plan,
         log=log,
@@ -80,7 +82,24 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, e
         timeline=settings.timeline,
         evidence=explained,
         tap=explained and settings.tap == "auto" and _has_readers(2),
+        ended=None if watch is None else watch.ended,
     )
+    if watch is not None:
+        watch.tell(report)
+    return report
+
+
+def _watch(job: Job, settings: Settings, log: Log) -> HostWatch | None:
+    """The watch of the job's other hosts, where it has some."""
+    if job.watch is None:
+        return None
+    from smentry.hostwatch import HostWatch
+
+    try:
+        return HostWatch(job.watch, job, settings.linger, frozenset(settings.success), log)
+    except OSError as error:
+        log.warning("watch", f"the other hosts are not watched: no pipe for that ({error.strerror})")
+        return None
 
 
 def _program(job: Job, log: Log) -> Program:

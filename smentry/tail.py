@@ -49,6 +49,13 @@ _DERIVED = frozenset((
     "SystemExit",
 ))  # fmt: skip
 """Exceptions that mostly follow from what happened in another process."""
+_OF_OTHERS = re.compile(
+    r"Connection (?:closed by peer|reset by peer|refused|aborted|was reset)|Broken pipe|[Rr]emote process (?:exited|has)"
+    r"|NCCL (?:error|communicator was aborted)|ncclRemoteError|ncclSystemError|ncclInternalError|[Ss]ocket [Tt]imeout"
+    r"|Timed out (?:after|waiting)|[Ww]ait timeout|[Ww]atchdog caught collective|monitoredBarrier|failed to recv, got 0 bytes"
+    r"|client socket has timed out|Rendezvous\w*Error|gloo/transport|MPI_ERR_PROC_FAILED"
+)
+"""What exceptions say of a connection to another process that has gone: gloo's and NCCL's RuntimeError, and torch's stores."""
 _LIBRARY = re.compile(r'File "(?:<|[^"]*/(?:site|dist)-packages/|[^"]*/lib/python3)')
 _LOG_LINE = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?\d\d:\d\d:\d\d|[IWEF]\d{4} |\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b"
@@ -74,6 +81,8 @@ _KILLED = re.compile(
     r"killed by signal: Killed|\bKilled$|exited unexpectedly|SIGKILL|\b[Ss]ignal:? 9\b|BrokenProcessPool|terminated abruptly"
     r"|exitcode\s*: -9\b|exit code:? (?:137|-9)\b"
 )
+_CRASHES = ("-4 ", "-7 ", "-8 ", "-9 ", "-11 ")
+"""Signals that do not come of a connection that was closed (signal(7)): ILL, BUS, FPE, KILL, SEGV."""
 _PROGRESS = re.compile(r"\s*\S*\s*\d{1,3}%\|")
 
 
@@ -145,6 +154,7 @@ def _crash(lines: Sequence[str], words: Words) -> bool:
             what = _unranked(lines[at + 1]).strip() if at + 1 < len(lines) else ""
             message = what[len("what():") :].strip() if what.startswith("what():") else ""
             words.cause = clip(f"{thrown.group(1)}: {message}" if message else line)
+            words.derived = thrown.group(1).rpartition("::")[2] in _DERIVED or _OF_OTHERS.search(message) is not None
             return True
         if _ABORTED.match(line) or (_LOUD.match(line) and len(lines) - at < _LOOK_BACK):
             words.cause = clip(line.strip())
@@ -244,6 +254,7 @@ def _exception(lines: Sequence[str], words: Words) -> None:
     end = max(traceback.end for traceback in found)
     words.near = sum(1 for line in lines[end:] if line) <= _NEAR
     words.cause = chosen.cause
+    words.derived = _is_derived(words.cause)
     words.earlier = chosen.earlier
     words.first = False
     syntax = "SyntaxError" in words.cause or "IndentationError" in words.cause
@@ -281,8 +292,13 @@ def _weight(lines: Sequence[str], at: int, found: _Traceback) -> int:
     before = next((_unranked(line) for line in reversed(lines[max(0, at - 3) : at]) if line.strip()), "")
     if before.startswith(_IGNORED):
         return 2
-    name = found.lines[found.error].strip().partition(":")[0].rpartition(".")[2]
-    return 1 if name in _DERIVED or before.startswith("Exception in thread ") else 0
+    return 1 if _is_derived(found.cause) or before.startswith("Exception in thread ") else 0
+
+
+def _is_derived(cause: str) -> bool:
+    """Whether an exception mostly follows from what happened in another process."""
+    name, _, message = cause.partition(":")
+    return re.split(r"\.|::", name.strip())[-1] in _DERIVED or _OF_OTHERS.search(message) is not None
 
 
 def _parse(lines: Sequence[str], at: int, column: int, seen: set[int]) -> _Traceback:
@@ -347,13 +363,16 @@ def _launcher(lines: Sequence[str], words: Words) -> None:
     if "rank" not in facts:
         return
     rank = f"rank {facts['rank'].partition(' ')[0]}" + (f" on {facts['host']}" if facts.get("host") else "")
-    derived = words.cause.partition(":")[0].rpartition(".")[2] in _DERIVED
-    if words.cause and not derived:
+    if words.cause and not words.derived:
         words.cause = f"{words.cause} ({rank})"
         return
     told = facts.get("traceback", "")
+    code = facts.get("exitcode", "unknown")
     if not told or told.startswith("To enable traceback"):
-        told = f"exit code {facts.get('exitcode', 'unknown')}"
+        told = f"exit code {code}"
+        words.derived = not code.startswith(_CRASHES)  # it may have been anything: its own words are elsewhere
+    else:
+        words.derived = _is_derived(told)
     words.cause = clip(f"{rank} failed first: {told}")
     words.lines, words.message, words.own = [_unranked(line) for line in lines[start:]], [], []
 

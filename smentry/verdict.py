@@ -35,11 +35,12 @@ _OF_SIGNALS = {
 
 class Verdict:
     """`line` says what ended, how, after how long and why; `text` is that and all that fits behind it, at most LIMIT characters.
-    `news`: the line says more than what is in the log already."""
+    `news`: the line says more than what is in the log already. `derived`: it mostly follows from what happened elsewhere."""
 
-    __slots__ = ("line", "news", "text")
+    __slots__ = ("derived", "line", "news", "text")
 
-    def __init__(self, line: str, text: str, *, news: bool) -> None:
+    def __init__(self, line: str, text: str, *, news: bool, derived: bool = False) -> None:
+        self.derived = derived
         self.line = line
         self.text = text
         self.news = news
@@ -48,9 +49,10 @@ class Verdict:
 class _Draft:
     """A verdict in the making: the first line, what explains it, and the lines that are behind it where there is room."""
 
-    __slots__ = ("first", "news", "notes", "words")
+    __slots__ = ("derived", "first", "news", "notes", "words")
 
     def __init__(self, first: str, *notes: str, words: Words | None = None, news: bool = True) -> None:
+        self.derived = False
         self.first = first
         self.notes = [*notes]
         self.words = words
@@ -75,6 +77,12 @@ def explain(report: Report, *, host: str = "", mask: Callable[[str], str] = str,
         draft = _killed(report, mask)
     else:
         draft = _ended(report, mask, path)
+    if report.elsewhere:
+        draft.notes.insert(0, f"Here {draft.first}")
+        draft.first = f"{'stopped because ' if report.companion else ''}{report.elsewhere}"
+        draft.news = True
+    elif draft.derived and report.left:
+        draft.notes.insert(0, f"Before that {', '.join(report.left[:5])}")
     draft.notes += [f"Also: {hook.text}" for hook in report.hooks if not hook.required or report.pid][-2:]
     first = f"{host}: {draft.first}" if host else draft.first
     return _compose(first, draft, mask)
@@ -193,14 +201,17 @@ def _ended(report: Report, mask: Callable[[str], str], path: str) -> _Draft:
     plain = f"{report.label} {f'died of {signals.name(signal)}' if signal else f'exited with code {code}'} {after}"
     draft = _Draft(plain)
     if report.companion:
-        draft.first = f"{report.companion}; {plain}"
+        draft.first = plain if report.elsewhere else f"{report.companion}; {plain}"
     elif signal and report.reason and signal == _signal_of(report):
         draft.notes.append(f"{signals.name(signal)} was its end: what it had in memory is lost, but for what it saved")
     else:
         draft.words = words = _of_the_end(report, mask, signal, inner)
         if inner:
             draft.notes.append(f"Exit code {code} is 128 + {inner}: a process of it died of {signals.name(inner)}")
-        if not _short_of_memory(report, draft, words, fatal, after):
+        draft.derived = words.derived or fatal == signals.PIPE
+        if _short_of_memory(report, draft, words, fatal, after):
+            draft.derived = False
+        else:
             _short_of_shared_memory(report, draft, words, fatal)
             _crashed(report, draft, words, fatal, after)
             _say_cause(draft, words, sure=bool(fatal) or code == 1)
@@ -332,4 +343,4 @@ def _compose(first: str, draft: _Draft, mask: Callable[[str], str]) -> Verdict:
     if draft.words is not None:
         kept += body(draft.words, line, left - 1)
     text = mask("\n".join(kept))
-    return Verdict(text.partition("\n")[0], text, news=draft.news)
+    return Verdict(text.partition("\n")[0], text, news=draft.news, derived=draft.derived)

@@ -10,13 +10,15 @@ class Words:
     long before. `last` is the last line that says anything. `lines` tell more: a traceback, else all there is; where there
     is no room for them all, their end counts, or (`first`) their beginning. `own` are the lines of a traceback that
     show where the user's own code was; `earlier` names the exception that led to that of `cause`. `killed`: somebody says that a
-    process was killed. `message` is the exception itself, with all lines of its message, which come after the traceback's.
+    process was killed. `derived`: what `cause` says mostly follows from what happened in another process, or on another host.
+    `message` is the exception itself, with all lines of its message, which come after the traceback's.
     """
 
-    __slots__ = ("cause", "earlier", "first", "killed", "last", "lines", "message", "near", "own")
+    __slots__ = ("cause", "derived", "earlier", "first", "killed", "last", "lines", "message", "near", "own")
 
     def __init__(self) -> None:
         self.cause = ""
+        self.derived = False
         self.near = True
         self.last = ""
         self.lines: list[str] = []

@@ -6,7 +6,7 @@ from smentry.pid1 import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Union
 
     from smentry.pid1 import events
@@ -22,9 +22,12 @@ class Companion:
 
     `stop_signal` is what a stop tells it. `required`: its end, when it is not started again, requests a stop. `restarts` is how
     often in a row it is started again when it has failed, 0: never.
+
+    For smentry itself: `call` is a function to run in the place of a command, which returns an exit code. `fatal` is the only
+    exit code that requests a stop, and `reason` is what the stop is then said to be for, in the place of its end.
     """
 
-    __slots__ = ("name", "required", "restarts", "run", "stop_signal")
+    __slots__ = ("call", "fatal", "name", "reason", "required", "restarts", "run", "stop_signal")
 
     def __init__(
         self,
@@ -34,12 +37,18 @@ class Companion:
         stop_signal: int = signals.TERM,
         required: bool = True,
         restarts: int = 0,
+        call: Callable[[], int] | None = None,
+        fatal: int | None = None,
+        reason: str = "",
     ) -> None:
         self.name = name
         self.run = list(run)
         self.stop_signal = stop_signal
         self.required = required
         self.restarts = restarts
+        self.call = call
+        self.fatal = fatal
+        self.reason = reason
 
     def __repr__(self) -> str:
         return f"companion {self.name}"

@@ -7,7 +7,7 @@ import time
 
 from smentry import executable
 from smentry.errors import RefusedError
-from smentry.pid1 import process
+from smentry.pid1 import process, signals
 from smentry.pid1.companions import CompanionFailed, CompanionOver, CompanionStarted, NotAgain, StartCompanion
 
 TYPE_CHECKING = False
@@ -56,6 +56,8 @@ class Crew:
         null = -1
         try:
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            if companion.call is not None:
+                return self._started(effect, self._fork(companion.call, null))
             if effect.index not in self._paths:
                 self._paths[effect.index] = executable.lookup(companion.run[0], environment)
             pid = process.start(
@@ -77,12 +79,29 @@ class Crew:
         except process.StartError as error:
             return CompanionFailed(effect.index, error.code, str(error))
         except OSError as error:  # no more files can be opened, or the disk fails: the program goes on
-            return CompanionFailed(effect.index, 1, f"{error.filename or companion.run[0]}: {error.strerror}")
+            return CompanionFailed(effect.index, 1, f"{error.filename or companion.name}: {error.strerror}")
         finally:
             if null >= 0:
                 os.close(null)
-        self._timeline.companion_started(companion, pid, time.monotonic())
+        return self._started(effect, pid)
+
+    def _started(self, effect: StartCompanion, pid: int) -> CompanionStarted:
+        self._timeline.companion_started(effect.companion, pid, time.monotonic())
         return CompanionStarted(effect.index, pid)
+
+    def _fork(self, call: Callable[[], int], null: int) -> int:
+        """A child of smentry's own, as its own user and with its own stderr: what it writes is none of the program's words."""
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 0
+        try:
+            os.setpgid(0, 0)
+            os.dup2(null, 0)
+            signals.hand_down(self._mask, ignore_children=self._ignore_children)
+            code = call()
+        finally:
+            os._exit(code)  # nothing may ever return into the parent's code in a second process
 
     def over(self, effect: CompanionOver) -> None:
         """A companion has ended, or could not be started."""

@@ -15,8 +15,21 @@ _MKSH_CATCHES = sum(1 << (number - 1) for number in (1, 2, 3, 14, 15, 28))
 """What mksh catches without any trap. Dying of one of them it sends it to its whole group (`kill(0, …)`), workers of a
 program that saves included; so it is never told for having these handlers."""
 _BUSYBOXES = frozenset((b"busybox", b"busybox-static", b"toybox"))
-_INITS = frozenset(b"tini tini-static docker-init dumb-init catatonit su runuser sudo script timeout".split())
-"""Programs that only hand signals on to the child they run; some of them kill it soon after."""
+_INITS = frozenset(
+    b"tini tini-static docker-init dumb-init catatonit su runuser sudo script timeout sshd sshd-session".split()
+)
+"""Programs that only hand signals on to the child they run; some of them kill it soon after, and sshd does not even hand on."""
+_TORCHRUNS = (b"torchrun\n", b"pt_elastic\n")
+_TORCHRUN = b"\0torch.distributed.run\0"
+"""The names of torchrun's process, by its file and by itself, and the module that it is. Told to end, it tells its ranks, kills
+them TORCH_ELASTIC_SHUTDOWN_TIMEOUT later (30 s, where it does not know of that), and fails."""
+_LAUNCHERS = frozenset(b"mpirun mpiexec orterun orted prte prterun prted".split())
+"""Open MPI's, of versions 4 and 5: mpirun and the daemon that starts ranks for it on another host. Told to end, it kills its
+ranks a second later (`odls_base_sigkill_timeout`), and mpirun those of all hosts."""
+_REMOTE = ("ssh", "rsh")
+"""Below it these are how it reaches other hosts, where they stay: without one of them it gives all up. ssh has a handler, too."""
+_SINGLETON = b"\0--singleton-died-pipe\0"
+"""An option of the orted that a program started without mpirun starts for itself in MPI_Init: it has no ranks below it."""
 
 _TERM = 1 << (signals.TERM - 1)
 
@@ -29,8 +42,8 @@ class Process:
     """One process, as /proc showed it at one moment. Signal sets are masks: bit N-1 is signal N (proc(5))."""
 
     __slots__ = (
-        "background", "blocked", "born", "caught", "group", "ignored", "init", "name", "parent", "pid", "shell",
-        "started", "state",
+        "background", "blocked", "born", "caught", "group", "ignored", "init", "launcher", "name", "parent", "pid",
+        "shell", "started", "state",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +61,7 @@ class Process:
         blocked: int = 0,
         shell: bool = False,
         init: bool = False,
+        launcher: bool = False,
         background: bool = False,
     ) -> None:
         self.pid = pid
@@ -62,6 +76,7 @@ class Process:
         self.blocked = blocked
         self.shell = shell
         self.init = init
+        self.launcher = launcher
         self.background = background  # looks as if its parent, a shell, had started it with `&`
 
     @property
@@ -135,6 +150,8 @@ def descendants(of: int, until: float = float("inf")) -> dict[int, Process]:
                 found[process.pid] = process
     for process in found.values():
         parent = found.get(process.parent)
+        if parent is not None and parent.launcher and process.name in _REMOTE:
+            process.launcher = True
         process.background = parent is not None and parent.shell and _has_own_null(process.pid, parent.pid)
     return found
 
@@ -196,7 +213,7 @@ def _read_status(process: Process) -> bool:
 
 
 def _read_program(process: Process) -> None:
-    """Find out whether it is a shell or an init: by the file it runs, for a script's own name says nothing."""
+    """Find out whether it is a shell, an init or a launcher: by the file it runs, for a script's own name says nothing."""
     base = _file(process.pid)
     if base in _BUSYBOXES:
         words = _read(f"/proc/{process.pid}/cmdline", 4096).split(b"\0")
@@ -205,7 +222,18 @@ def _read_program(process: Process) -> None:
         process.shell = base in _SHELLS
         if base in _MKSHS:
             process.caught &= ~_MKSH_CATCHES
-        process.init = base in _INITS
+        process.init = base in _INITS or (base.startswith(b"py") and _is_torchrun(process.pid))
+        process.launcher = base in _LAUNCHERS
+        if process.launcher and _SINGLETON in _read(f"/proc/{process.pid}/cmdline", 4096):
+            process.launcher, process.init = False, True
+
+
+def _is_torchrun(pid: int) -> bool:
+    """Whether a Python runs torchrun; not one that may start its ranks anew, which a stop would have it do."""
+    words = _read(f"/proc/{pid}/cmdline", 4096)
+    if _read(f"/proc/{pid}/comm", 32) not in _TORCHRUNS and _TORCHRUN not in words:
+        return False
+    return b"--max_restarts" not in words.replace(b"x-r", b"x_r")
 
 
 def _file(pid: int) -> bytes:

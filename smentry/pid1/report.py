@@ -46,6 +46,9 @@ class Report:
 
     `companion` says how the companion ended whose end requested a stop, in one line, empty where none did.
 
+    `elsewhere` says in one line which other host failed first, empty where none did; `left` are other hosts whose programs had
+    ended without a failure, with how.
+
     `killed` says why smentry killed everything, empty where it did not; `killed_main` whether the main process was still there
     then, `victims` who was there as far as that is known, the main process first, as `train.py (17)`.
     `deaths` are those who died of a signal beside the main process, by themselves: until it had gone, or a stop was requested.
@@ -56,14 +59,16 @@ class Report:
     """
 
     __slots__ = (
-        "code", "companion", "deaths", "defect", "evidence", "grace", "hooks", "killed", "killed_main", "label", "lasted", "pid",
-        "reason", "refusal", "sigkill_at", "status", "stopping", "tail", "victims",
+        "code", "companion", "deaths", "defect", "elsewhere", "evidence", "grace", "hooks", "killed", "killed_main", "label",
+        "lasted", "left", "pid", "reason", "refusal", "sigkill_at", "status", "stopping", "tail", "victims",
     )  # fmt: skip
 
     def __init__(self, label: str) -> None:
         self.label = label
         self.code = 1
         self.companion = ""
+        self.elsewhere = ""
+        self.left: list[str] = []
         self.pid = 0
         self.refusal = ""
         self.status: int | None = None

@@ -60,16 +60,18 @@ def supervise(
     timeline: str | None = None,
     evidence: bool = False,
     tap: bool = False,
+    ended: Callable[[Report], None] | None = None,
 ) -> Report:
     """Run `program` until it and everything it started has ended; return what was seen of that, smentry's exit code in it.
 
     Every signal must be blocked already; `mask` is what was blocked before, and what the program gets. `parent_death`
     is the signal to be sent when the parent dies. `timeline` is the file that the record of the run is added to. With
-    `evidence` the kernel is asked what it counted, with `tap` the program's stderr is listened to: for the report alone.
+    `evidence` the kernel is asked what it counted, with `tap` the program's stderr is listened to: for the report alone. `ended`
+    is called when the main process has ended, with what the report says so far.
     Never raises: a defect of smentry's own ends in a stop and code 1.
     """
     supervisor = Supervisor(
-        program, plan, log, mask, Timeline(log, plan, program.label, warn_on_reap=warn_on_reap, path=timeline)
+        program, plan, log, mask, Timeline(log, plan, program.label, warn_on_reap=warn_on_reap, path=timeline), ended
     )
     try:
         supervisor.prepare(parent_death, evidence=evidence, tap=tap)
@@ -86,7 +88,15 @@ _AT_ONCE = 1000
 class Supervisor:
     """One program and what comes of it, from the first process to the last."""
 
-    def __init__(self, program: process.Program, plan: Plan, log: Log, mask: Iterable[int], timeline: Timeline) -> None:
+    def __init__(
+        self,
+        program: process.Program,
+        plan: Plan,
+        log: Log,
+        mask: Iterable[int],
+        timeline: Timeline,
+        ended: Callable[[Report], None] | None = None,
+    ) -> None:
         self._program = program
         self._plan = plan
         self._log = log
@@ -105,7 +115,7 @@ class Supervisor:
         self._acts: Mapping[type, Callable[..., Any]] = _ACTS
         self._straight: dict[int, tuple[int, float]] = {}  # signal → the process it went to, and until when that holds
         self._code: int | None = None
-        self._witness = Witness(plan, log, program.label)
+        self._witness = Witness(plan, log, program.label, ended)
 
     def prepare(self, parent_death: int | None, *, evidence: bool, tap: bool) -> None:
         """Make sure that every child, orphan and signal comes here."""

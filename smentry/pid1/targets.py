@@ -16,10 +16,11 @@ def asks(process: Process, signal: int, inherited: int = 0) -> bool:
 
     `inherited` is the mask of signals that were blocked before smentry started anything: to be born with a blocked
     signal is no wish. An init below smentry (tini, …) catches every signal in order to hand it on, to its own child or
-    group only; it has not asked on anybody's behalf. A shell blocks signals for a moment, whenever it forks; and it
-    catches INT in every script, so that only with a trap for TERM as well it is taken to have one for INT.
+    group only; it has not asked on anybody's behalf. Nor has mpirun, which would kill its ranks while they save. A shell
+    blocks signals for a moment, whenever it forks; and it catches INT in every script, so that only with a trap for TERM
+    as well it is taken to have one for INT.
     """
-    if process.init:
+    if process.init or process.launcher:
         return False
     bit = 1 << (signal - 1)
     if process.shell and bit == _INT:
@@ -63,17 +64,23 @@ def reach(
     shows everything below the main process or only itself. `asked` has the identity of those who were seen to ask before:
     their children stay left to them, even when a handler's first act is to ignore the signal from now on, and when an
     interpreter that ends has given its handlers up.
+
+    What starts ranks for mpirun on another host is below nobody, for it makes itself a daemon: it is looked at as the main
+    process is.
     """
     # /proc is not read in one moment: with pids used again, a picture may show two processes as each other's children.
     # From the main process on that is a circle only if it is its own descendant.
     children: dict[int, list[Process]] = {}
+    daemons = []
     for process in processes.values():
         if process.pid != main:
             children.setdefault(process.parent, []).append(process)
+            if process.launcher and process.parent not in processes:
+                daemons.append(process.pid)
     found = Reach()
     waiting: dict[int, list[Process]] = {}  # shells with a trap that cannot run it yet: those they wait for
     satisfied: set[int] = set()  # shells of these with somebody below who asked
-    roots = [main] if main else [pid for pid, process in processes.items() if process.parent not in processes]
+    roots = [main, *daemons] if main else [pid for pid, process in processes.items() if process.parent not in processes]
     pending = [(processes[pid], 0) for pid in roots if pid in processes]
     while pending:
         process, shell = pending.pop()
@@ -96,6 +103,16 @@ def reach(
         if shell not in satisfied:
             found.holding += held
     return found
+
+
+def waiting_for_ranks(processes: dict[int, Process]) -> set[int]:
+    """The pids of all but the ranks, where mpirun or its daemon is there: when ranks have ended, on whatever host, the launcher
+    ends, and then what waits for it. Told before, they would take the ranks of other hosts with them."""
+    launchers = [process.pid for process in processes.values() if process.launcher]
+    if not launchers:
+        return set()
+    others = without(processes, launchers)
+    return {pid for pid, process in processes.items() if process.launcher or pid in others}
 
 
 def without(processes: dict[int, Process], roots: Collection[int]) -> dict[int, Process]:

@@ -59,7 +59,7 @@ def looked(plan: Plan, state: State, event: Looked, now: float, scope: str = "")
         # Workers without a handler have nothing to save, and may be needed alive for that to the last moment.
         free = {process.pid for process in _free(plan, state, event)}
         last = [process for process in _untold(state, event) if process.pid in free or _asks(plan, state, process)]
-        return _tell(state, last, "nearly all of the time is used", now)
+        return _tell(state, _free_of_ranks(state, event, last), "nearly all of the time is used", now)
     if not state.main:
         return _after_main(plan, state, event, now)
     scope = scope or plan.scope
@@ -92,22 +92,26 @@ def _auto(plan: Plan, state: State, event: Looked, now: float) -> list[Effect]:
         asking = [process for process in _untold(state, event, found.asked) if _asks(plan, state, process)]
         effects = _tell(state, asking, "it asked for it", now)
         if first:  # such a shell cannot run its trap before these have ended
-            effects += _tell(state, found.holding, "a shell that asked for it waits for it", now)
+            holding = _free_of_ranks(state, event, found.holding)
+            effects += _tell(state, holding, "a shell that asked for it waits for it", now)
     else:
-        effects = _tell(state, found.everybody, "nobody asked for it", now)
+        effects = _tell(state, _free_of_ranks(state, event, found.everybody), "nobody asked for it", now)
     if not event.complete:
         # The one that matters has been told, at once. Now there is time to see who else is there.
         return [*effects, Look(deep=True)]
     effects += _stopped(found.everybody)
-    # A shell that was told does not count: it may wait for just those who come next.
-    if any(process.identity in state.told and not process.shell for process in event.processes.values()):
+    # A shell that was told does not count: it may wait for just those who come next. But while mpirun or its daemon is there, so
+    # are ranks that save, perhaps on another host.
+    if _waiting(state, event) or any(
+        process.identity in state.told and not process.shell for process in event.processes.values()
+    ):
         state.linger_at = NEVER
     elif state.linger_at == NEVER:
         state.linger_at = now + plan.linger
     elif now >= state.linger_at:
         bystanders = [
             process
-            for process in _free(plan, state, event)
+            for process in _free_of_ranks(state, event, _free(plan, state, event))
             if process.born <= (state.began or now) and not process.shell and process.identity not in state.asked
         ]
         state.linger_at = now + plan.linger
@@ -178,13 +182,28 @@ def _untold(state: State, event: Looked, among: list[Process] | None = None) -> 
         and not (process.group == state.group and process.born <= state.group_told)
         # An init would hand it on to its child, which is told itself.
         and not (process.init and process.pid in parents)
+        # It would kill its ranks; when they have gone it goes by itself.
+        and not (process.launcher and process.pid in parents)
     ]
+
+
+def _free_of_ranks(state: State, event: Looked, processes: list[Process]) -> list[Process]:
+    """Those of these who do not wait for ranks, or have asked."""
+    waiting = _waiting(state, event)
+    return [process for process in processes if process.pid not in waiting or process.identity in state.asked]
 
 
 def _free(plan: Plan, state: State, event: Looked) -> list[Process]:
     """Who was not told yet, and is not left to somebody above who asked."""
     found = targets.reach(event.processes, 0, state.signal, inherited=plan.inherited, asked=state.asked)
     return _untold(state, event, found.everybody)
+
+
+def _waiting(state: State, event: Looked) -> set[int]:
+    """Who waits for ranks of the program: nobody any more when its main process has gone."""
+    if not state.main or any(standing.pid == state.main for standing in state.companions):
+        return set()
+    return targets.waiting_for_ranks(event.processes)
 
 
 def _asks(plan: Plan, state: State, process: Process) -> bool:

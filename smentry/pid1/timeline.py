@@ -87,7 +87,7 @@ class Timeline:
         self._record(now, "stop", reason=reason)
         limit = self._plan.stop_timeout
         ran = now - (self._started or now)
-        came = "" if reason.endswith(" ended") else "came "  # a companion, turns
+        came = "" if reason.endswith((" ended", " failed")) else "came "  # a companion, turns
         when = f"{came}after {_seconds(ran)}" if self._started else f"{came}before the program was started"
         self._log.info(
             "stop",
@@ -250,7 +250,7 @@ class Timeline:
                 f"; {_count(over.failures, 'restart', 'restarts')} in a row did not help, and it is not started again"
             )
         if over.fatal:
-            text += "; the job ends, for it is required"
+            text += "; the job ends, for it is required" if companion.fatal is None else f"; {companion.reason}"
             say = self._log.error
         facts = {"companion": companion.name, "pid": over.pid, "status": over.status, "again": over.again}
         self._record(now, "companion-ended", name=companion.name, pid=over.pid, status=over.status, again=over.again)

@@ -115,17 +115,20 @@ def _over(plan: Plan, state: State, index: int, status: int | None, why: str, no
     failures = 0 if ran >= STEADY else standing.failures
     wanted = state.phase in (STARTING, RUNNING)
     again = None
-    if wanted and status != 0 and failures < companion.restarts:
+    meant = companion.fatal is not None and status is not None and code_of(status) == companion.fatal
+    if wanted and status != 0 and not meant and failures < companion.restarts:
         again = min(SHORTEST * 2.0 ** min(failures, 10), LONGEST)
         failures += 1
     _put(state, index, Standing(failures=failures, again_at=NEVER if again is None else now + again))
-    fatal = wanted and again is None and companion.required
+    fatal = wanted and again is None and companion.required and (meant or companion.fatal is None)
     return CompanionOver(companion, standing.pid, status, ran=ran, why=why, again=again, failures=failures, fatal=fatal)
 
 
 def _stop(plan: Plan, state: State, companion: Companion, code: int, now: float) -> list[Effect]:
     """A companion ended that the job cannot be without. Nobody asked for a stop: the exit code says what the outcome is."""
-    effects = lifecycle.stop(plan, state, lifecycle.default_signal(plan), f"{companion.name} ended", now)
+    effects = lifecycle.stop(
+        plan, state, lifecycle.default_signal(plan), companion.reason or f"{companion.name} ended", now
+    )
     state.stopped = False
     state.ended = code
     return list(effects)

@@ -9,7 +9,7 @@ from smentry.pid1.state import GIVE_UP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from smentry.pid1.companions import CompanionOver
     from smentry.pid1.events import HookOver
@@ -27,10 +27,14 @@ _REST = 1.0
 
 
 class Witness:
-    """What is seen of a run. `report` is whole once `leave` was called."""
+    """What is seen of a run. `report` is whole once `leave` was called.
 
-    def __init__(self, plan: Plan, log: Log, label: str) -> None:
+    `ended`, where it is given, is called once the main process has ended, with what is known of that by then.
+    """
+
+    def __init__(self, plan: Plan, log: Log, label: str, ended: Callable[[Report], None] | None = None) -> None:
         self.report = Report(label)
+        self._ended = ended
         self._plan = plan
         self._log = log
         self._began = 0.0  # when the program was started
@@ -78,13 +82,25 @@ class Witness:
             own = (state.main, state.life.pid, state.request.pid, *(standing.pid for standing in state.companions))
             deaths = [Death(pid, status) for pid, status in ended if status & 0x7F and pid not in own]
             self.report.deaths += deaths[: _KEPT - len(self.report.deaths)]
-        if state.main and any(pid == state.main for pid, _ in ended):
+        statuses = [status for pid, status in ended if pid == state.main] if state.main else []
+        if statuses:
             if self._baseline is not None:
                 self.report.evidence = self._baseline.evidence()
             if self._tap is not None:
                 until = time.monotonic() + min(_LAST_WORDS, self._plan.reserve / 10)
                 if self._tap.catch_up(until) and self._plan.companions:
                     self._last_words = self._tap.end()
+            if self._ended is not None:
+                self._say_how(statuses[0], state)
+
+    def _say_how(self, status: int, state: State) -> None:
+        """The main process has ended, and somebody wants to know it now."""
+        assert self._ended is not None
+        self.report.status = status
+        self.report.lasted = time.monotonic() - self._began
+        self.report.reason = state.reason
+        self.report.tail = b"" if self._tap is None else self._tap.end()
+        self._ended(self.report)
 
     def killed(self, why: str, victims: list[str], state: State) -> None:
         """Everything is being killed; the first time says why."""

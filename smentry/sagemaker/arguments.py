@@ -44,6 +44,16 @@ def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def of_drivers(hyperparameters: Mapping[str, Any]) -> list[str]:
+    """The same as the SageMaker Python SDK v3 has it: `--name value` for each, in their order, as JSON where it is no text."""
+    import json  # as they do: with blanks, and keys in their order
+
+    words = []
+    for name, value in hyperparameters.items():
+        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
 def _word(value: Any) -> str:
     """A value as the training toolkit writes it: Python's text of it, null as nothing, an object as `k=v,…`."""
     if isinstance(value, dict):

@@ -132,9 +132,9 @@ def _described(
         for name, value in parameters.items()
         if name.startswith(arguments.PREFIX) and name not in arguments.RESERVED
     }
-    distributing = _distributing(inputs, layout, framework)
-    taking_part = _taking_part(inputs, distributing)
-    master = (taking_part or resources.hosts)[0]
+    groups = distributing(inputs, layout, framework)
+    hosts = taking_part(inputs, groups)
+    master = (hosts or resources.hosts)[0]
     parallel = environment.get("SM_HP_MP_PARAMETERS")
     port = environment.get("SM_MASTER_PORT", "")
     return {
@@ -144,8 +144,8 @@ def _described(
         "current_instance_group": resources.group,
         "current_instance_group_hosts": _hosts_of(inputs, resources.group),
         "current_instance_type": resources.instance_type,
-        "distribution_hosts": taking_part,
-        "distribution_instance_groups": distributing,
+        "distribution_hosts": hosts,
+        "distribution_instance_groups": groups,
         "framework_module": environment.get("SAGEMAKER_TRAINING_MODULE"),
         "hosts": resources.hosts,
         "hyperparameters": users,
@@ -181,7 +181,7 @@ def _described(
     }
 
 
-def _distributing(inputs: Inputs, layout: Layout, framework: dict[str, Any]) -> list[str]:
+def distributing(inputs: Inputs, layout: Layout, framework: dict[str, Any]) -> list[str]:
     """The names of the instance groups that a distributed run is spread over."""
     named = framework.get("sagemaker_distribution_instance_groups")
     if named is None:
@@ -193,12 +193,12 @@ def _distributing(inputs: Inputs, layout: Layout, framework: dict[str, Any]) -> 
     return named
 
 
-def _taking_part(inputs: Inputs, distributing: list[str]) -> list[str]:
+def taking_part(inputs: Inputs, named: list[str]) -> list[str]:
     """The hosts of those groups; without any groups, all hosts."""
     groups = inputs.resources.groups
     if not groups:
         return inputs.resources.hosts
-    return [host for group in groups if group["instance_group_name"] in distributing for host in group["hosts"]]
+    return [host for group in groups if group["instance_group_name"] in named for host in group["hosts"]]
 
 
 def _hosts_of(inputs: Inputs, name: str) -> list[str]:

@@ -75,16 +75,11 @@ def _pass(equipment: Equipment, found: Found, words: list[str], layout: Layout, 
     from smentry.sagemaker import arguments, environ, inputs
 
     known = inputs.read(layout)
-    equipment.warnings.extend(
-        f"{name} is set, but smentry starts {found.label} itself, on each host: start the launcher with --train, as in"
-        " --train 'torchrun …'"
-        for name in environ.DISTRIBUTED
-        if found.kind == program.TOOLKIT and known.hyperparameters.get(name)
-    )
     if how != ENVIRONMENT:
         users = arguments.users(known.hyperparameters)
         arguments.check(users, layout.hyperparameters)
-        equipment.argv = [*found.argv, *arguments.arguments(users), *words]
+        write = arguments.of_drivers if found.kind == program.ENTRY else arguments.arguments
+        equipment.argv = [*found.argv, *write(users), *words]
     made = {}
     if how != ARGUMENTS:
         facts = _facts(known, found, equipment.environment, layout)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from smentry.sagemaker.inputs import Channel
     from smentry.sagemaker.layout import Layout
 
-COMMAND, TOOLKIT, SDK, ON_PATH, SCRIPT = "command", "toolkit", "sdk", "on PATH", "script"
-"""How a program is found: configured, by the training toolkit's convention, by the SDK's, by its name on PATH, or as a script."""
+COMMAND, TOOLKIT, SDK, ENTRY, ON_PATH, SCRIPT = "command", "toolkit", "sdk", "entry script", "on PATH", "script"
+"""How a program is found: configured, by the training toolkit's convention, by the SDK's, as the entry script that the SDK's own
+script would start, by its name on PATH, or as a script."""
 
 _PACKAGE = ("setup.py", "pyproject.toml")
 _TABLES = ("[build-system]", "[project]")

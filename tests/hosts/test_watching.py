@@ -1,0 +1,100 @@
+"""The watch alone, in a thread: what it does when it breaks, and where it listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from running import LIMIT
+
+from smentry.hosts import wire
+from smentry.hosts.asked import PORT, Asked
+from smentry.hosts.watching import End, Watch
+
+from .cluster import addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Alone:
+    """A watch of `own` in a thread of its own, of one other host; `said` is what it says."""
+
+    def __init__(self, own: str, other: str, ended: Callable[[bytes], End | None]) -> None:
+        self.said: list[str] = []
+        self.error: BaseException | None = None
+        self.answered = False
+        reader, self.news = os.pipe()
+        watch = Watch(Asked(own, [other], 30.0, "job"), reader, ended, 1.0, lambda _, text: self.said.append(text))
+
+        def run() -> None:
+            try:
+                watch.run()
+                self.answered = True
+            except BaseException as error:
+                self.error = error
+            finally:
+                os.close(reader)
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._thread.join(LIMIT)
+        assert not self._thread.is_alive()
+        os.close(self.news)
+
+
+def test_a_watch_that_breaks_takes_leave_so_that_nobody_misses_its_host() -> None:
+    own, other = addresses(2)
+
+    def ended(data: bytes) -> End | None:
+        raise RuntimeError("broken")
+
+    with socket.create_server((other, PORT)) as server:
+        server.settimeout(LIMIT)
+        watch = Alone(own, other, ended)
+        first, _ = server.accept()
+        with first:
+            first.sendall(wire.hello("job", other))
+            os.write(watch.news, b"x")
+            leave, _ = server.accept()
+            with leave, leave.makefile("rb") as lines:
+                leave.settimeout(LIMIT)
+                said = [wire.read(lines.readline(), 0.0, job="job", hosts=(own, other)) for _ in range(2)]
+                leave.sendall(wire.hello("job", other))
+        watch.end()
+    assert [message.kind for message in said] == ["hello", "over"]
+    assert (said[0].host, said[1].end) == (own, "unwatched")
+    assert "broken" in str(watch.error)
+
+
+@pytest.mark.parametrize("own", ["::1", "name"])
+def test_it_listens_on_the_address_that_is_its_name_else_everywhere(own: str) -> None:
+    address = own if own == "::1" else addresses(1)[0]
+    watch = Alone(own, "no-such-host.invalid", lambda _: End("succeeded", 0.0))
+    try:
+        with _connect(address) as connection, connection.makefile("rb") as lines:
+            assert wire.read(lines.readline(), 0.0, job="job", hosts=(own,)).host == own
+    finally:
+        os.write(watch.news, b"x")
+        watch.end()
+    assert watch.answered
+
+
+def _connect(address: str) -> socket.socket:
+    import time
+
+    until = time.monotonic() + LIMIT
+    while True:
+        try:
+            return socket.create_connection((address, PORT), LIMIT)
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        except OSError as error:
+            pytest.skip(f"no {address} here: {error}")
