@@ -9,11 +9,11 @@ MINORS := $(patsubst 3.%,%,$(VERSIONS))
 VENV := .venv
 RUN := $(VENV)/bin/python
 # Files of tests side by side: most of them wait for processes, or start an interpreter.
-QUICK := --numprocesses auto --dist loadfile -m "not engine and not slow" --ignore tests/engine
-LONG := --numprocesses 2 --dist loadfile -m "engine or slow"
+QUICK := --numprocesses auto --dist loadfile -m "not engine and not slow" --ignore tests/engine --ignore tests/training/frameworks
+LONG := --numprocesses 2 --dist loadfile -m "engine or slow" --ignore tests/training/frameworks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-docker image test test-quick test-pythons parity fuzz stress bench lint wheel clean
+.PHONY: help demo demo-docker image test test-quick test-pythons parity frameworks fuzz stress bench lint wheel clean
 .PHONY: $(MINORS:%=test-python-%)
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test-quick    the tests that need no engine, in about a minute"
 	@echo "make test-pythons  the quick tests on every Python from 3.9 to 3.13 found here"
 	@echo "make parity        smentry and the AWS training toolkit start the same program, side by side"
+	@echo "make frameworks    smentry.training with PyTorch, transformers, Lightning, XGBoost and Keras, the real ones"
 	@echo "make fuzz          a million random steps against the promises of the lifecycle"
 	@echo "make stress        1,000 stops of random programs at random moments"
 	@echo "make bench         the budgets, measured; writes docs/performance.md"
@@ -104,6 +105,15 @@ parity: $(VENV)/ready .venv-parity/ready
 	@SMENTRY_PARITY_PYTHON="$(CURDIR)/.venv-parity/bin/python" \
 		$(RUN) -m pytest tests/sagemaker/test_parity.py tests/sagemaker/test_drivers.py $(PYTEST_ARGS)
 
+# Apart as well: torch and its like are more than a gigabyte. They run programs of two and more processes, so few at a time.
+.venv-frameworks/ready: pyproject.toml
+	$(call venv,$(PYTHON),.venv-frameworks)
+	@$(INSTALL) --no-compile --editable '.[test]' --group frameworks
+	@touch $@
+
+frameworks: .venv-frameworks/ready
+	@OMP_NUM_THREADS=1 .venv-frameworks/bin/python -m pytest --numprocesses 2 --dist loadfile tests/training/frameworks $(PYTEST_ARGS)
+
 fuzz: $(VENV)/ready
 	@SMENTRY_FUZZ_STEPS=1000000 $(RUN) -m pytest tests/pid1/test_promises.py -k fuzz -s $(PYTEST_ARGS)
 
@@ -128,6 +138,6 @@ wheel: .venv-demo/ready
 	@ls dist/*.whl
 
 clean:
-	rm -rf .venv .venv-demo .venv-parity .venv-3.* dist build *.egg-info
+	rm -rf .venv .venv-demo .venv-parity .venv-frameworks .venv-3.* dist build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find smentry tests -name __pycache__ -prune -exec rm -rf {} +

@@ -17,11 +17,12 @@ from running import Starter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AT_ONCE = 12
-"""So many tests marked `together` run at the same time: they wait for processes most of the time."""
+AT_ONCE = 24
+"""So many tests marked `together` run at the same time: they wait for processes most of the time, some of them for all of a
+stop timeout. (Only a few of them start one at a time: running.py.)"""
 
-# How long an example takes depends on what else the machine does.
-hypothesis.settings.register_profile("smentry", deadline=None)
+# How long an example takes depends on what else the machine does. Where a property deserves more examples, its test says so.
+hypothesis.settings.register_profile("smentry", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("smentry")
 
 _FUTURES = pytest.StashKey[dict[pytest.Function, Future[None]]]()

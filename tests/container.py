@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +61,42 @@ class Result(NamedTuple):
     def lines(self) -> list[str]:
         """What smentry said, without its prefix."""
         return [re.sub(r"^smentry\[\d+\]: ", "", line) for line in self.err.splitlines()]
+
+
+class Loaded:
+    """smentry in a process that has loaded it and forks for each run (programs/refusing.py): for hundreds of short ones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, str(PROGRAMS / "refusing.py")],
+                env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self._process
+
+    def run(self, arguments: tuple[str, ...], environment: dict[str, str], cwd: Path, scratch: Path) -> Result:
+        """Run `smentry ARGUMENTS` to its end, with what it writes in two files of `scratch`."""
+        out, err = scratch / "out", scratch / "err"
+        with self._lock:
+            process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps([arguments, environment, str(cwd), str(out), str(err)]) + "\n")
+            process.stdin.flush()
+            if not select.select([process.stdout], [], [], 60)[0]:
+                pytest.fail(f"has not ended 60 s later: {arguments}")
+            code = int(process.stdout.readline())
+        return Result(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
+
+
+LOADED = Loaded()
 
 
 class Tree:
@@ -122,6 +160,10 @@ class Tree:
             timeout=60,
         )
         return Result(process.returncode, process.stdout.decode(), process.stderr.decode())
+
+    def refused(self, *arguments: str, **variables: str) -> Result:
+        """The same for a command line that starts nothing, without loading smentry anew."""
+        return LOADED.run(arguments, {**self.environment, **variables}, self.other, self.base.parent)
 
     @property
     def failure(self) -> str | None:

@@ -1,4 +1,4 @@
-"""A case of something wrong, and smentry run on it as a real process: one clear line, and nothing started."""
+"""A case of something wrong, and smentry run on it in a process of its own: one clear line, and nothing started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Case(NamedTuple):
 
 
 def refuse(case: Case, directory: Path) -> None:
-    """Run the case as a process of its own, and look at all that it may and may not do."""
+    """Run the case in a process of its own, and look at all that it may and may not do."""
     tree = Tree(directory)
     for path, content in case.files.items():
         tree.put(f"../{path}" if path.startswith("bin/") else path, content)
@@ -36,7 +36,7 @@ def refuse(case: Case, directory: Path) -> None:
         (directory / "bad.yaml").write_bytes(case.config if isinstance(case.config, bytes) else case.config.encode())
         variables["SMENTRY_CONFIG"] = str(directory / "bad.yaml")
 
-    result = tree.run(*[argument.format(bin=tree.bin, base=tree.base) for argument in case.arguments], **variables)
+    result = tree.refused(*[argument.format(bin=tree.bin, base=tree.base) for argument in case.arguments], **variables)
 
     assert result.code == case.code, result.err
     assert not tree.marker.exists()

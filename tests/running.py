@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,12 @@ import smentry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MODES = ("subreaper", "init")
-"""As an ordinary process that makes itself a subreaper, and as PID 1 of a PID namespace of its own."""
-
 PROGRAMS = Path(__file__).parent / "programs"
 SMENTRY = (sys.executable, "-m", "smentry")
 LIMIT = 30.0
 """Seconds after which a condition counts as never coming true. Wide, for machines that are busy."""
 
+_STARTING = threading.BoundedSemaphore(4)  # more starts at a time would only make each other late
 _ENVIRONMENT = dict(os.environ)  # once: pytest changes it all the time, while other threads would go through it
 
 
@@ -60,6 +59,15 @@ def namespace() -> tuple[str, ...]:
         return ()
     tried = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return command if tried.returncode == 0 else ()
+
+
+def _modes() -> tuple[Any, ...]:
+    return (pytest.param("subreaper", marks=pytest.mark.slow) if namespace() else "subreaper", "init")
+
+
+MODES = _modes()
+"""As an ordinary process that makes itself a subreaper, and as PID 1 of a PID namespace of its own: the second is what
+smentry is for, so where there are namespaces the quick tests are left with it."""
 
 
 class Run:
@@ -172,7 +180,7 @@ class Starter:
     """Starts runs, and closes them all at the end."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._runs: list[Run] = []
 
     def __call__(
@@ -193,7 +201,7 @@ class Starter:
         `init` is started in the place of smentry, by the command `before` it; `save` is how long programs save. `config` is
         the text of a configuration file, in which $STATE is the directory where the programs write.
         """
-        state = Path(tempfile.mkdtemp(dir=self._directory))
+        state = Path(tempfile.mkdtemp(dir=self.directory))
         if config:
             (state / "smentry.yaml").write_text(config.replace("$STATE", str(state)), encoding="utf-8")
             options = ("--config", str(state / "smentry.yaml"), *options)
@@ -202,7 +210,7 @@ class Starter:
             if not namespace():
                 pytest.skip("no PID namespace: neither root nor user namespaces for ordinary users")
             around += namespace()
-        with open(state / "stdout", "wb") as out, open(state / "stderr", "wb") as err:
+        with _STARTING, open(state / "stdout", "wb") as out, open(state / "stderr", "wb") as err:
             process = subprocess.Popen(
                 [*around, *init, *options, *separator, *command],
                 env={**surroundings(), "STATE": str(state), "SAVE_SECONDS": str(save), **environment},
@@ -212,16 +220,16 @@ class Starter:
                 preexec_fn=preexec,
                 start_new_session=True,
             )
-        run = Run(process, process.pid, state)
-        self._runs.append(run)
-        if mode == "init":
-            wait_until(lambda: _first_child(process.pid) or process.poll() is not None, "the namespace's PID 1")
-            run.pid = _first_child(process.pid)
-        if not before:
-            wait_until(
-                lambda: process.poll() is not None or takes_signals(run.pid),
-                f"{init[-1]} to block its signals; stderr:\n{run.stderr}",
-            )
+            run = Run(process, process.pid, state)
+            self._runs.append(run)
+            if mode == "init":
+                wait_until(lambda: _first_child(process.pid) or process.poll() is not None, "the namespace's PID 1")
+                run.pid = _first_child(process.pid)
+            if not before:
+                wait_until(
+                    lambda: process.poll() is not None or takes_signals(run.pid),
+                    f"{init[-1]} to block its signals; stderr:\n{run.stderr}",
+                )
         return run
 
     def close(self) -> None:
@@ -232,7 +240,8 @@ class Starter:
 
 def surroundings() -> dict[str, str]:
     """The environment for smentry: it finds itself, and none of the settings for an init that the tests are run with."""
-    kept = {name: value for name, value in _ENVIRONMENT.items() if not name.startswith(("SMENTRY_", "TINI_"))}
+    out = ("SMENTRY_", "TINI_", "PYTHONDONTWRITEBYTECODE")  # the last makes each start of smentry compile it anew
+    kept = {name: value for name, value in _ENVIRONMENT.items() if not name.startswith(out)}
     return {**kept, "PYTHONPATH": str(Path(smentry.__file__).parent.parent), "PROGRAMS": str(PROGRAMS)}
 
 

@@ -109,7 +109,7 @@ def test_of_several_hosts_this_one_is_named(tree: Tree) -> None:
         "input/config/resourceconfig.json",
         {"current_host": "localhost", "hosts": ["localhost", "localhost.localdomain"]},
     )
-    tree.run("--wait-hosts", "0", "train")
+    tree.run("--wait-hosts", "0", "--watch-hosts", "0", "train")
     assert tree.failure is not None
     assert tree.failure.startswith("localhost: train.py exited with code 1 after ")
 

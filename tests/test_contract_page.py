@@ -65,7 +65,7 @@ def tree(tmp_path: Path) -> Tree:
 
 def dumped(tree: Tree, *arguments: str, **variables: str) -> tuple[list[str], dict[str, str]]:
     """Arguments and environment of the program that smentry starts."""
-    result = tree.run("-q", "--wait-hosts", "0", *arguments, **variables)
+    result = tree.run("-q", "--wait-hosts", "0", "--watch-hosts", "0", *arguments, **variables)
     assert result.code == 0, result.err
     words, environment = json.loads(result.out)
     return words, environment

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "docker/demo.sh"
+pytestmark = pytest.mark.slow  # shell and pure arithmetic: the same on every Python
 EXAMPLE = ROOT / "docker/examples/training"
 
 
@@ -104,7 +105,6 @@ def test_an_unknown_argument_and_a_missing_engine_are_one_line(environment: dict
         assert len(ran.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_a_resumed_job_ends_with_the_model_of_one_that_was_never_stopped(base: Path, tmp_path: Path) -> None:
     configure(base, epochs=3)
     other = tmp_path / "other"
@@ -118,7 +118,6 @@ def test_a_resumed_job_ends_with_the_model_of_one_that_was_never_stopped(base: P
     assert json.loads((base / "model/model.json").read_text()) == json.loads((other / "model/model.json").read_text())
 
 
-@pytest.mark.slow
 def test_training_learns(base: Path) -> None:
     configure(base, epochs=4)
     assert train(base) == 0

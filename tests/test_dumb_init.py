@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.together
 
 INITS = {"smentry": SMENTRY, "dumb-init": ("dumb-init",)}
-beside_dumb_init = pytest.mark.parametrize("init", list(INITS))
+beside_dumb_init = pytest.mark.parametrize("init", ["smentry", pytest.param("dumb-init", marks=pytest.mark.slow)])
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 

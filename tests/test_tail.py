@@ -341,3 +341,37 @@ def test_reading_takes_no_time_that_the_exit_has_not(piece: bytes) -> None:
     tail.read(text)
     tail.read(text, crash=True)
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("said", "derived"),
+    [
+        ("ValueError: bad batch", False),
+        ("RuntimeError: mat1 and mat2 shapes cannot be multiplied", False),
+        ("torch.OutOfMemoryError: CUDA out of memory", False),
+        ("RuntimeError: [../gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:43211", True),
+        ("RuntimeError: [1] is setting up NCCL communicator: Broken pipe", True),
+        (
+            "torch.distributed.DistBackendError: NCCL error in: ../ProcessGroupNCCL.cpp:2251, remote process exited",
+            True,
+        ),
+        (
+            "torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 1/2 clients joined.",
+            True,
+        ),
+        ("BrokenPipeError: [Errno 32] Broken pipe", True),
+    ],
+)
+def test_an_exception_that_follows_from_another_process_is_known_by_its_name_or_message(
+    said: str, derived: bool
+) -> None:
+    words = tail.read(f'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\n{said}\n'.encode())
+    assert words.derived == derived
+    assert words.cause == said
+
+
+def test_the_cause_counts_over_a_lost_connection_that_is_said_after_it() -> None:
+    header = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\n'
+    said = f"{header}ValueError: bad batch\n{header}RuntimeError: Connection closed by peer\n"
+    words = tail.read(said.encode())
+    assert (words.cause, words.derived) == ("ValueError: bad batch", False)

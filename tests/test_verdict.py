@@ -461,3 +461,54 @@ def test_no_part_of_a_secret_is_left_where_a_line_is_cut(length: int) -> None:
     secrets = masking.values({"API_TOKEN": SECRET})
     failed = report(None, pid=0, code=126, refusal="x" * length + SECRET * 20)
     assert "hunter" not in verdict.explain(failed, mask=lambda text: masking.mask(text, secrets)).text
+
+
+# Several hosts.
+
+GLOO = b"""Traceback (most recent call last):
+  File "train.py", line 3, in <module>
+RuntimeError: [pair.cc:534] Connection closed by peer
+"""
+FIRST = "algo-2 failed first: train.py exited with code 1 after 131 s: ValueError: bad batch"
+
+
+def test_the_failure_of_another_host_comes_before_its_own() -> None:
+    found = verdict.explain(report(exited(1), tail=GLOO, elsewhere=FIRST), host="algo-1")
+    assert found.line == f"algo-1: {FIRST}"
+    assert found.text.splitlines()[1:3] == [
+        "Here train.py exited with code 1 after 132 s: RuntimeError: [pair.cc:534] Connection closed by peer",
+        "Traceback (most recent call last):",
+    ]
+    assert found.news
+
+
+@pytest.mark.parametrize(
+    ("status", "how"), [(exited(0), "exited with code 0"), (signal.SIGTERM, "died of SIGTERM")], ids=["saved", "deaf"]
+)
+def test_a_host_that_another_one_s_failure_stopped_says_so(status: int, how: str) -> None:
+    companion = "companion watch (9) ended with exit code 1"
+    facts = {"companion": companion, "reason": "another host failed", "elsewhere": FIRST}
+    found = verdict.explain(report(status, **facts), host="algo-3")
+    assert found.line == f"algo-3: stopped because {FIRST}"
+    assert found.text.splitlines()[1] == f"Here train.py {how} after 132 s"
+    assert companion not in found.text
+
+
+def test_a_failure_that_follows_from_a_host_that_had_ended_says_that_it_had() -> None:
+    left = ["algo-2 had ended well", "algo-3 had been stopped"]
+    cut_off, own = (
+        verdict.explain(report(exited(1), tail=tail, left=left))
+        for tail in (GLOO, GLOO.replace(b" closed by", b"s of"))
+    )
+    assert (cut_off.derived, own.derived) == (True, False)
+    assert cut_off.text.splitlines()[1] == "Before that algo-2 had ended well, algo-3 had been stopped"
+    assert "Before that" not in own.text
+
+
+@pytest.mark.parametrize(
+    ("status", "kills", "derived"), [(signal.SIGPIPE, 0, True), (signal.SIGKILL, 1, False), (signal.SIGKILL, 0, False)]
+)
+def test_of_the_deaths_by_a_signal_that_of_a_broken_pipe_follows_from_another(
+    status: int, kills: int, derived: bool
+) -> None:
+    assert verdict.explain(report(status, evidence=evidence(kills))).derived == derived

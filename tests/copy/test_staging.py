@@ -180,7 +180,7 @@ def test_in_a_mount_point_only_places_are_removed_beforehand(copy: Copier, here:
 
 def test_copies_that_begin_at_once_do_not_take_each_others_place(here: Path) -> None:
     def begin() -> None:
-        for _ in range(500):
+        for _ in range(200):
             Staging.of(str(here / "to"), directory=True).clear()
 
     with ThreadPoolExecutor(4) as threads:

@@ -136,7 +136,7 @@ class Container:
         self.state = state
         self.seconds = 0.0
 
-    def ready(self, name: str = "ready") -> None:
+    def ready(self, name: str = "ready", limit: float = LIMIT) -> None:
         """Wait until the program has written the file `name`."""
         looked = time.monotonic()
 
@@ -148,7 +148,7 @@ class Container:
                     pytest.fail(f"ended with {self.code} before {name!r} was there:\n{self.output}")
             return self.has(name)
 
-        wait_until(there, f"{name!r} of {self.identity}")
+        wait_until(there, f"{name!r} of {self.identity}", limit)
 
     def stop(self, seconds: int = 120) -> int:
         """`docker stop -t SECONDS`. The exit code; how long it took is in `seconds`."""

@@ -354,7 +354,7 @@ BEFORE = (
         "algo-1",
         "so train.py was not started: ",
         files=hosts("algo-1", "algo-2"),
-        command=("--wait-hosts", "2s", "train"),
+        command=("--wait-hosts", "2s", "--watch-hosts", "0", "train"),
         options=("--network", "none"),
     ),
 )
@@ -363,11 +363,12 @@ STOPS = (
     python(
         "a stop whose time was too short",
         SAVES.format("\n\ndef save(*_):\n    print('saving', file=sys.stderr)\n    time.sleep(600)\n\n\n"),
-        "train.py was still saving when its 4.5 s were over, or paid SIGTERM no heed: killed after ",
-        "SIGTERM had come 4.5 s before; killed: train.py (",
+        "train.py was still saving when its 9 s were over, or paid SIGTERM no heed: killed after ",
+        "SIGTERM had come 9.",
+        " s before; killed: train.py (",
         ")\nsaving",
         code=137,
-        command=("--stop-timeout", "5s", "train"),
+        command=("--stop-timeout", "10s", "train"),
         stop=True,
     ),
     python(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs/contract.md"
 BEGIN, END = "<!-- failures: begin -->\n", "<!-- failures: end -->\n"
-AT_ONCE = 3
+AT_ONCE = 5
 
 
 class Outcome(NamedTuple):

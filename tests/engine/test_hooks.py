@@ -252,9 +252,9 @@ def _use_all_the_time(this: Round, timeout: int, seconds: int) -> str:
 
 def test_with_hooks_that_use_all_their_time_the_container_ends_by_itself_in_time(image: str, tmp_path: Path) -> None:
     outcomes = rounds(
-        lambda this: _use_all_the_time(this, 20, 3), "greedy", image, tmp_path, min(ROUNDS, WAITING_AT_ONCE)
+        lambda this: _use_all_the_time(this, 15, 2), "greedy", image, tmp_path, min(ROUNDS, WAITING_AT_ONCE)
     )
-    print(f"seconds of 20, by the engine's clock: {' '.join(sorted(outcomes))}")
+    print(f"seconds of 15, by the engine's clock: {' '.join(sorted(outcomes))}")
 
 
 @pytest.mark.slow

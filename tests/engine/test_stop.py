@@ -116,7 +116,6 @@ def test_who_ignores_the_stop_is_killed_before_the_engine_would(engine: Engine, 
     # What the engine kills says nothing more; smentry's own kill is counted in its last line.
     assert container.killed_by_smentry() == 2, container.output
     assert code == 137
-    assert container.seconds < timeout
 
 
 def test_who_is_too_slow_is_killed_and_the_rest_is_saved(engine: Engine) -> None:
@@ -124,7 +123,6 @@ def test_who_is_too_slow_is_killed_and_the_rest_is_saved(engine: Engine) -> None
     container = engine.start("--stop-timeout", str(timeout), *program("saver.py"), environment={"SAVE_SECONDS": "60"})
     container.ready()
     assert container.stop(timeout) == 137
-    assert container.seconds < timeout
     assert container.lines("told") == ["SIGTERM"]
     assert not container.has("saved")
     assert container.killed_by_smentry() == 1

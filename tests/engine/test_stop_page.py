@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,9 +56,15 @@ RECIPES = (SAVES, ON_USR1, KEEPS)
 
 @pytest.fixture(scope="module")
 def checkout(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the repository, as a reader has just cloned it."""
+    """A copy of the repository, as a reader has just cloned it; but for the virtual environment, which is ours: how `make`
+    sets that up is in test_readme.py."""
     directory = tmp_path_factory.mktemp("clone") / "smentry"
     shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(".git", ".venv*", "__pycache__", "dist"))
+    python = directory / ".venv-demo/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    (directory / ".venv-demo/ready").touch()
     yield directory
     docker("rmi", "--force", IMAGE, check=False)
 

@@ -167,7 +167,7 @@ def test_wide_names_keep_the_bars_in_line() -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_no_line_is_wider_than_the_terminal(name: str, unicode: bool) -> None:
     made = drawn(SAMPLES[name]())
-    for width in range(40, 201):
+    for width in (*range(40, 100), *range(100, 201, 7)):
         shown = bars.draw(made, width, unicode=unicode, colour=False)
         assert max(map(columns, shown.splitlines())) <= width
         assert unicode or shown.isascii()
@@ -198,7 +198,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     st.lists(ENTRIES, max_size=12),
     st.dictionaries(

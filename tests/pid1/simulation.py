@@ -34,6 +34,7 @@ class Actor:
         self.group = self.pid if parent == SELF or draw(0, 4) == 0 else world.actors[parent].group
         self.shell = draw(0, 2) == 0
         self.init = not self.shell and draw(0, 9) == 0
+        self.launcher = not self.shell and not self.init and draw(0, 9) == 0
         kind = draw(0, 5)  # default, default, handler, handler, ignores, waits for it with the signal blocked
         self.handles = kind in (2, 3)
         self.ignores = kind == 4
@@ -75,6 +76,7 @@ class Actor:
             blocked=self.mask(self.waits),
             shell=self.shell,
             init=self.init,
+            launcher=self.launcher,
         )
 
 
@@ -388,6 +390,10 @@ class Run:
             number = self.world.companion_of(actor)
             self.world.told.setdefault(pid, []).append(self.world.now)
             if number is None:
+                # It would kill its ranks, on all hosts, while they save.
+                assert not (
+                    actor.launcher and self.plan.scope == state.AUTO and self.main is not None and self.main.alive
+                )
                 continue
             first = number not in self.companions_told
             self.companions_told.add(number)

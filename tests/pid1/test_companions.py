@@ -110,7 +110,7 @@ def test_who_is_below_a_shell_is_told_and_the_shell_is_not(start: Starter) -> No
     ready(run, "inner", "program")
     assert run.stop() == 0
     assert run.lines("log")[2:] == ["inner told SIGTERM", "inner ended", "outer ended"]
-    assert run.seconds < 5
+    assert run.seconds < 20
 
 
 @both
@@ -123,24 +123,24 @@ def test_when_the_program_ends_by_itself_they_are_told_too(mode: str, start: Sta
 
 
 def test_one_that_does_not_end_keeps_the_next_from_its_turn_until_nearly_all_time_is_used(start: Starter) -> None:
-    run = start(beside("program"), config=config(companion("a"), companion("stuck", "never"), stop_timeout=4))
+    run = start(beside("program"), config=config(companion("a"), companion("stuck", "never"), stop_timeout=8))
     ready(run, "a", "stuck", "program")
     assert run.stop() == 0
     assert run.lines("log")[2:] == ["stuck told SIGTERM", "a told SIGTERM", "a ended"]
-    assert 0.9 * 3.6 < run.seconds < 4
+    assert 0.9 * 7.2 < run.seconds < 8
     assert len(said(run, "nearly all of the time is used")) == 1
     assert run.left == {}
 
 
 def test_what_a_shell_goes_on_with_may_finish_until_nearly_all_time_is_used(start: Starter) -> None:
     script = sh(f"{' '.join(beside('inner'))}; sleep 1000")
-    run = start(beside("program"), config=config(companion("outer", run=script), stop_timeout=4))
+    run = start(beside("program"), config=config(companion("outer", run=script), stop_timeout=8))
     ready(run, "inner", "program")
     assert run.stop() == 0
     assert run.lines("log")[2:] == ["inner told SIGTERM", "inner ended"]
     (line,) = said(run, "nearly all of the time is used")
     assert "sleep (" in line
-    assert 0.9 * 3.6 < run.seconds < 4
+    assert 0.9 * 7.2 < run.seconds < 8
 
 
 HIDEPID = 'mount -o remount,hidepid=2,gid=54321 /proc && exec setpriv --bounding-set -sys_ptrace "$@"'
@@ -181,15 +181,15 @@ def test_who_newly_asks_is_told(start: Starter) -> None:
 
 def test_one_that_ignores_the_signal_has_the_linger_time(start: Starter) -> None:
     stubborn = companion("stubborn", run=program("ignorer.py"))
-    run = start(SLEEP, "--linger", "500ms", config=config(companion("a"), stubborn))
+    run = start(SLEEP, "--linger", "3s", config=config(companion("a"), stubborn))
     ready(run, "a")
     run.wait_for("ready")
     assert run.stop() == 128 + signal.SIGTERM
     assert run.lines("log") == ["a told SIGTERM", "a ended"]
     (line,) = said(run, "told a (")
-    assert float(line.split("after ")[1].split(" s")[0]) < 0.4  # its turn does not wait for one that will not heed
-    assert run.seconds < 5
-    assert "told 0.5 s ago, and has no handler" in run.stderr
+    assert float(line.split("after ")[1].split(" s")[0]) < 2.5  # its turn does not wait for one that will not heed
+    assert run.seconds < 20
+    assert "told 3 s ago, and has no handler" in run.stderr
 
 
 def test_what_one_has_left_behind_ends_with_the_rest(start: Starter) -> None:

@@ -81,12 +81,12 @@ def kept(pid: int) -> Iterator[None]:
 
 
 def test_a_program_that_cannot_be_killed_is_left_behind_and_the_hooks_after_it_run(start: Starter) -> None:
-    run = start(["sleep", "1000"], config=hooks(*(f"{note(each)}, timeout: 1s" for each in AROUND), stop_timeout=6))
+    run = start(["sleep", "1000"], config=hooks(*(f"{note(each)}, timeout: 1s" for each in AROUND), stop_timeout=8))
     wait_until(lambda: "is pid" in run.stderr, "the program")
     with kept(int(re.findall(r"sleep is pid (\d+)", run.stderr)[0])):
         assert run.stop() == 137
     assert run.lines("log") == list(AROUND)
-    assert run.seconds < 6
+    assert run.seconds < 8
     assert "which the kernel has not let die" in run.stderr
 
 
@@ -94,7 +94,7 @@ def test_a_program_that_cannot_be_killed_is_left_behind_and_the_hooks_after_it_r
 def test_a_hook_that_cannot_be_killed_is_left_behind_and_the_others_run(event: str, start: Starter) -> None:
     entries = [f"on: {event}, name: stuck, run: [sleep, '1000'], timeout: 500ms"]
     entries += [f"{note(each)}, timeout: 1s" for each in AROUND]
-    run = start(SAVER, config=hooks(*entries, stop_timeout=7), save=0.3)
+    run = start(SAVER, config=hooks(*entries, stop_timeout=8), save=0.3)
     run.wait_for("ready")
     run.send(signal.SIGTERM)
     with kept(pid_of(run, f"{event} hook stuck")):
@@ -102,7 +102,7 @@ def test_a_hook_that_cannot_be_killed_is_left_behind_and_the_others_run(event: s
     assert run.lines("told") == ["SIGTERM"]
     assert run.has("saved")
     assert run.lines("log") == list(AROUND)
-    assert run.seconds < 7
+    assert run.seconds < 8
     assert "which the kernel has not let die" in run.stderr
 
 
@@ -118,7 +118,7 @@ def suspend(run: Run, seconds: float) -> None:
     os.kill(run.pid, signal.SIGCONT)
 
 
-SECONDS = pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.slow)])
+SECONDS = pytest.mark.parametrize("seconds", [3, pytest.param(12, marks=pytest.mark.slow)])
 
 
 @SECONDS
@@ -149,7 +149,7 @@ def test_smentry_stopped_while_hooks_and_program_use_all_their_time_still_ends_i
     seconds: int, start: Starter
 ) -> None:
     """What was to be done meanwhile is done late; what comes after it has less time, and the end comes as it would have."""
-    timeout = seconds + 4
+    timeout = seconds + 7
     stubborn = sh("trap '' TERM; while :; do sleep 0.2; done")
     config = hooks(*(f"on: {event}, {stubborn}, timeout: 500ms" for event in AROUND), stop_timeout=timeout)
     run = start(program("ignorer.py"), config=config)
@@ -181,12 +181,12 @@ def test_a_timeline_on_a_full_disk_is_said_and_harms_nothing(start: Starter) -> 
 @both
 def test_a_timeline_on_a_file_system_that_does_not_answer_is_not_waited_for(mode: str, start: Starter) -> None:
     """A FIFO that nobody reads: who opens it waits for ever (fifo(7))."""
-    config = hooks(*(f"{note(event)}, timeout: 1s" for event in AROUND), stop_timeout=5)
+    config = hooks(*(f"{note(event)}, timeout: 1s" for event in AROUND), stop_timeout=8)
     run = start(program("ignorer.py"), mode=mode, config=f"timeline: $STATE/fifo\n{config}")
     os.mkfifo(run.state / "fifo")
     run.wait_for("ready")
     assert run.stop() == 137
-    assert run.seconds < 5
+    assert run.seconds < 8
     assert run.left == {}
     assert "the file system has not answered" in run.stderr
 
@@ -292,7 +292,7 @@ def test_a_clock_set_back_while_the_program_runs_changes_no_time_and_the_newest_
 
         wait_until(lambda: len(steps()) > 5, "checkpoints by the new clock")
         assert run.stop() == 143
-    assert 1 <= run.seconds < 6
+    assert 1 <= run.seconds < 30
     assert int(run.read("model").split()[0]) in steps()[-3:]
     assert "was left alone" not in run.stderr
 
@@ -316,7 +316,7 @@ def test_a_clock_changed_during_a_stop_changes_no_time(by: str, start: Starter) 
         assert run.end() == 0
     assert run.lines("told") == ["SIGTERM"]
     assert run.has("saved")
-    assert 2.4 < run.seconds < 12
+    assert 2.4 < run.seconds < 30
     left = float(run.read("at")) - float(run.read("now"))
     assert 60 - run.seconds - 2 < left < 60
     assert abs(float(run.read("now")) - time.time() - float(by.rstrip("s"))) < 30

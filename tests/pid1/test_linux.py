@@ -51,7 +51,7 @@ def bit(number: int) -> int:
 def test_who_ends_while_it_is_looked_at_is_not_taken_for_one_that_wants_to_be_told() -> None:
     seen = 0
     with running("sh", "-c", "echo ready; while :; do sleep 0.01; done") as shell:
-        while seen < 1000:
+        while seen < 300:
             below = [process for process in linux.descendants(os.getpid()).values() if process.parent == shell.pid]
             assert not [process for process in below if process.caught == -1]
             seen += len(below)
@@ -174,6 +174,29 @@ def test_an_init_is_known(init: str) -> None:
         process = linux.glance(child.pid, "", 0)
         assert process.init
         assert not process.shell
+
+
+@pytest.mark.parametrize("name", ["orterun", "orted", "prted", "sshd"])
+def test_what_starts_ranks_and_lets_them_in_is_known_by_its_file(name: str, tmp_path: Path) -> None:
+    shutil.copy(shutil.which("cat") or "cat", tmp_path / name)
+    with subprocess.Popen([str(tmp_path / name)], stdin=subprocess.PIPE) as child:
+        wait_until(lambda: linux.glance(child.pid, "", 0).launcher == (name != "sshd"), "its exec")
+        wait_until(lambda: linux.glance(child.pid, "", 0).init == (name == "sshd"), "its exec")
+        child.kill()
+
+
+def test_what_mpirun_reaches_another_host_by_is_a_part_of_it(tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    for name in ("orterun", "ssh", "rank"):
+        shutil.copy(bash, tmp_path / name)
+    script = 'for name in ssh rank; do "$0/$name" -c "read" <&0 & done; echo ready; wait'
+    with running(str(tmp_path / "orterun"), "-c", script, str(tmp_path)) as child:
+        wait_until(lambda: {"ssh", "rank"} <= {p.name for p in linux.descendants(child.pid).values()}, "both")
+        found = linux.descendants(os.getpid())
+        launchers = {p.name for p in found.values() if p.launcher}
+    assert launchers == {"orterun", "ssh"}
 
 
 def test_what_has_gone_is_empty() -> None:

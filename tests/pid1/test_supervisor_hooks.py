@@ -202,12 +202,12 @@ def test_a_hook_out_of_time_is_killed_with_all_that_it_started(mode: str, start:
 def test_hooks_that_use_all_their_time_do_not_make_the_stop_late(mode: str, start: Starter) -> None:
     stubborn = sh("trap '' TERM; while :; do sleep 1; done")
     config = hooks(
-        *(f"on: {event}, timeout: 700ms, {stubborn}" for event in ("stopping", "stopped", "exit")), stop_timeout=5
+        *(f"on: {event}, timeout: 700ms, {stubborn}" for event in ("stopping", "stopped", "exit")), stop_timeout=8
     )
     run = start(program("ignorer.py"), mode=mode, config=config)
     run.wait_for("ready")
     assert run.stop() == 137
-    assert 4 < run.seconds < 5
+    assert 6 < run.seconds < 8
     assert run.left == {}
     assert len(said(run, ": its time was over")) == 3
 
@@ -239,7 +239,7 @@ def test_a_hook_that_writes_for_ever_holds_nothing_up(start: Starter) -> None:
     assert run.stop() == 0
     assert run.has("saved")
     assert run.lines("log") == ["next"]
-    assert run.seconds < 10
+    assert run.seconds < 20
     assert said(run, "stopping hook yes")[1].endswith(": its time was over")
 
 
@@ -316,10 +316,10 @@ def test_a_stop_during_a_start_hook_is_told_to_it_and_nothing_is_started(start: 
 
 def test_a_stop_does_not_wait_longer_for_a_start_hook_than_it_would_for_the_program(start: Starter) -> None:
     hook = sh("trap '' TERM; echo x >$STATE/waiting; while :; do sleep 0.1; done")
-    run = start(SAVER, config=hooks(f"on: start, {hook}", stop_timeout=3))
+    run = start(SAVER, config=hooks(f"on: start, {hook}", stop_timeout=8))
     run.wait_for("waiting")
     assert run.stop() == 143
-    assert 2 < run.seconds < 3
+    assert 6 < run.seconds < 8
 
 
 # Signals.
@@ -407,7 +407,7 @@ def test_waiting_for_a_program_that_has_gone_ends(start: Starter) -> None:
     run = start([sys.executable, "-c", source], config=config)
     run.wait_for("ready")
     assert run.stop() == 4
-    assert run.seconds < 5
+    assert run.seconds < 10
     assert said(run, "who was sent SIGUSR1 has gone")
 
 
@@ -416,7 +416,7 @@ def test_waiting_for_a_program_that_has_gone_ends(start: Starter) -> None:
 
 def test_a_second_interrupt_kills_the_program_and_a_third_the_hooks_after_it(start: Starter) -> None:
     hook = sh("echo x >$STATE/after; sleep 1000")
-    run = start(program("ignorer.py"), config=hooks(f"on: stopped, timeout: 8s, {hook}", f"on: exit, {note('exit')}"))
+    run = start(program("ignorer.py"), config=hooks(f"on: stopped, timeout: 20s, {hook}", f"on: exit, {note('exit')}"))
     run.wait_for("ready")
     run.send(signal.SIGINT)
     wait_until(lambda: "SIGINT came" in run.stderr, "the first to be taken")
@@ -424,7 +424,7 @@ def test_a_second_interrupt_kills_the_program_and_a_third_the_hooks_after_it(sta
     run.wait_for("after")
     run.send(signal.SIGINT)
     assert run.end() == 137
-    assert run.seconds < 5
+    assert run.seconds < 20
     assert said(run, "exit hook sh is not run: a second SIGINT came")
     assert run.left == {}
 

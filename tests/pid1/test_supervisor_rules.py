@@ -23,7 +23,9 @@ SHELLS = ("dash", "bash", "busybox sh", "zsh", "ksh", "mksh")
 NOT_QUIT = "SIGTERM SIGINT"
 """For programs in the background of a script: a handler of their own for QUIT would hide that they are (targets.py)."""
 
-every_shell = pytest.mark.parametrize("shell", SHELLS)
+every_shell = pytest.mark.parametrize(
+    "shell", [shell if shell in ("dash", "bash") else pytest.param(shell, marks=pytest.mark.slow) for shell in SHELLS]
+)
 
 
 def script(shell: str, name: str) -> list[str]:
@@ -129,7 +131,7 @@ def test_nobody_asked_so_everybody_is_told_at_once(start: Starter) -> None:
     wait_until(lambda: list(run.alive().values()).count("sleep") == 2, "two sleepers")
     assert run.stop() == 128 + signal.SIGTERM
     assert "nobody asked for it" in run.stderr
-    assert run.seconds < 5
+    assert run.seconds < 15
     assert run.left == {}
 
 
@@ -142,7 +144,7 @@ def test_who_never_asked_is_told_after_lingering(mode: str, start: Starter) -> N
     assert run.stop() == 0
     assert run.has("saved")
     assert run.has("next")
-    assert 0.7 < run.seconds < 8
+    assert 0.7 < run.seconds < 13
     assert "0 killed" in run.stderr
 
 
@@ -175,7 +177,7 @@ def test_who_is_left_and_ignores_it_has_linger(mode: str, start: Starter) -> Non
     run.wait_for("ready")
     wait_until(lambda: "sleep" in run.alive().values(), "the one that ignores it")
     assert run.stop() == 0
-    assert 1.1 < run.seconds < 8
+    assert 1.1 < run.seconds < 13
     assert "1 killed" in run.stderr
     assert run.left == {}
 
@@ -185,12 +187,12 @@ def test_when_the_time_is_nearly_over_everybody_is_told(mode: str, start: Starte
     """Rule 6: what began after the stop would otherwise be killed without a word."""
     last = "python3 -c 'import signal; signal.sigwait({15})' & sh -c 'trap : TERM; sleep 1000'"
     command = ["sh", "-c", f"{SAVER}; sleep 1000; {last}"]
-    run = start(command, "--stop-timeout", "6", "--linger", "10", mode=mode, save=0.2)
+    run = start(command, "--stop-timeout", "8", "--linger", "20", mode=mode, save=0.2)
     run.wait_for("ready")
     assert run.stop() == 128 + signal.SIGTERM
     assert "nearly all of the time is used" in run.stderr
     assert "0 killed" in run.stderr
-    assert 4 < run.seconds < 6
+    assert 6 < run.seconds < 8
 
 
 def test_the_workers_of_a_daemon_live_while_it_saves(start: Starter) -> None:
@@ -206,11 +208,11 @@ def test_the_workers_of_a_daemon_live_while_it_saves(start: Starter) -> None:
 
 def test_the_workers_of_a_program_that_saves_to_the_last_moment_live(start: Starter) -> None:
     """Rule 6 is for those who could still do something about it, and they could not."""
-    run = start(program("workers.py"), "--stop-timeout", "5", save=4.25)
+    run = start(program("workers.py"), "--stop-timeout", "10", save=8.3)
     run.wait_for("ready")
     assert run.stop() == 0
     assert run.has("saved")
-    assert run.seconds < 5
+    assert run.seconds < 10
 
 
 @every_shell
@@ -224,7 +226,7 @@ def test_a_trap_runs_at_once_when_nothing_in_its_way_asked_for_it(shell: str, st
     wait_until(lambda: "sleep" in run.alive().values() or shell == "ksh", "the sleeper")  # ksh sleeps itself
     assert run.stop() == 3
     assert run.has("trapped")
-    assert run.seconds < 8
+    assert run.seconds < 13
 
 
 def test_a_trap_that_forgets_a_process_is_not_waited_for_to_the_end(start: Starter) -> None:
@@ -271,10 +273,10 @@ def test_scope_all_tells_everyone_at_once_daemons_too(start: Starter) -> None:
 
 @pytest.mark.parametrize("scope", ["main", "group", "all"])
 def test_the_budget_holds_in_every_scope(scope: str, start: Starter) -> None:
-    run = start(program("ignorer.py"), "--stop-timeout", "2", "--scope", scope)
+    run = start(program("ignorer.py"), "--stop-timeout", "8", "--scope", scope)
     run.wait_for("ready")
     assert run.stop() == 128 + signal.SIGKILL
-    assert run.seconds < 2
+    assert run.seconds < 8
     assert run.left == {}
 
 

@@ -60,6 +60,24 @@ def test_but_not_for_one_that_was_born_so() -> None:
     assert reached(*picture, signal=INT, inherited=HANDLER) == ([3], [2], False)
 
 
+def test_mpirun_has_not_asked_and_its_ranks_may() -> None:
+    picture = process(2, launcher=True, caught=-1), process(3, 2, caught=HANDLER), process(4, 2)
+    assert reached(*picture) == ([3], [2, 4], False)
+    assert reached(picture[0], complete=False)[2]
+
+
+def test_the_daemon_that_starts_ranks_for_another_host_is_nobodys_child_and_looked_at_all_the_same() -> None:
+    daemon = process(5, launcher=True, caught=-1), process(6, 5, caught=HANDLER), process(7, 6, caught=HANDLER)
+    assert reached(process(2), *daemon) == ([6], [2, 5], False)
+    assert reached(process(2), process(4, 2), process(5, 4, launcher=True), process(6, 5)) == ([], [2, 4, 5, 6], False)
+
+
+def test_all_but_ranks_wait_for_them_where_there_is_a_launcher() -> None:
+    picture = [process(2), process(3, 2, launcher=True), process(4, 3), process(5, 4), process(6, 2), process(7, 1)]
+    assert targets.waiting_for_ranks({p.pid: p for p in picture}) == {2, 3, 6, 7}
+    assert targets.waiting_for_ranks({p.pid: p for p in picture if not p.launcher}) == set()
+
+
 @pytest.mark.parametrize("how", ["caught", "blocked"])
 def test_an_init_has_not_asked_on_anybodys_behalf(how: str) -> None:
     assert reached(process(2, init=True, **{how: -1}), process(3, 2, caught=HANDLER)) == ([3], [2], False)

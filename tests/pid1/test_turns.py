@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from smentry.pid1 import events, state, turns
-from smentry.pid1.companions import Companion, CompanionOver, CompanionStarted, NotAgain, StartCompanion
+from smentry.pid1.companions import (
+    Companion,
+    CompanionFailed,
+    CompanionOver,
+    CompanionStarted,
+    NotAgain,
+    StartCompanion,
+)
 from smentry.pid1.hooks import Hook
 
 FAILED, OK = 1 << 8, 0
@@ -106,3 +113,22 @@ def test_stopping_hooks_are_waited_for_asleep_though_a_look_was_due() -> None:
     assert here.wake < 1.5  # is anything left but the companion?
     here, _ = turns.step(plan, here, events.Signal(15), 1.01)
     assert here.wake == 41.01
+
+
+@pytest.mark.parametrize(
+    ("status", "again", "reason"),
+    [(1 << 8, None, "another host failed"), (2 << 8, 1, ""), (9, 1, ""), (OK, None, "")],
+    ids=["its own code", "another code", "killed", "done"],
+)
+def test_one_with_a_code_of_its_own_stops_the_job_by_that_alone(status: int, again: float | None, reason: str) -> None:
+    plan, here = running(Companion("watch", [], restarts=5, fatal=1, reason="another host failed"))
+    here, over = end(plan, here, 10, status, 1.0)
+    assert (over.again, over.fatal, here.reason) == (again, bool(reason), reason)
+
+
+def test_one_with_a_code_of_its_own_that_cannot_be_started_keeps_nothing_from_running() -> None:
+    plan = state.Plan(companions=[Companion("watch", [], fatal=1)])
+    here, (start,) = turns.step(plan, state.State(), events.Begin(), 0.0)
+    assert isinstance(start, StartCompanion)
+    here, effects = turns.step(plan, here, CompanionFailed(0, 1, "no process"), 0.0)
+    assert isinstance(effects[-1], events.Start)

@@ -1,8 +1,8 @@
 """How the programs of the tests tell what they did: files in the directory $STATE. It sends no signals."""
 
-import json
 import os
 import sys
+from _json import encode_basestring_ascii as quoted  # `json` loads `re`, which is a third of a program's start
 
 DIRECTORY = os.environ["STATE"]
 SECONDS = float(os.environ.get("SAVE_SECONDS", "1"))
@@ -35,4 +35,12 @@ def ready(name: str = "ready") -> None:
         "gid": os.getgid(),
         "environment": dict(os.environ),
     }
-    note(name, json.dumps(facts))
+    note(name, _json(facts))
+
+
+def _json(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{quoted(key)}: {_json(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_json, value)) + "]"
+    return quoted(value) if isinstance(value, str) else str(value)

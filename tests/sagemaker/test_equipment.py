@@ -156,14 +156,3 @@ def test_a_script_of_a_channel_gets_both(tree: Tree) -> None:
     tree.put("input/data/code/x.sh", SHOW)
     for words in (["train"], []):
         assert out(tree, "--script", "code/x.sh", *words) == ["--epochs 3", f"3 {tree.base}/model 1"]
-
-
-@pytest.mark.parametrize(("value", "kind", "warned"), [
-    ("true", program.TOOLKIT, True), ("false", program.TOOLKIT, False), ("true", program.COMMAND, False),
-])  # fmt: skip
-def test_a_launcher_that_is_asked_for_and_not_started_is_a_warning(
-    tree: Tree, value: str, kind: str, warned: bool
-) -> None:
-    tree.put(PARAMETERS, {"sagemaker_torch_distributed_enabled": value})
-    warnings = equip(tree, kind).warnings
-    assert any(line.startswith("sagemaker_torch_distributed_enabled is set") for line in warnings) is warned

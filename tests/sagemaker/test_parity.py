@@ -216,7 +216,7 @@ class Stage:
     def smentry(self, job: Job) -> Started:
         self.dump.unlink(missing_ok=True)
         done = subprocess.run(
-            [sys.executable, "-m", "smentry", "-q", "train"],
+            [sys.executable, "-m", "smentry", "-q", "--launcher", "none", "train"],
             env={**self.environment, **job.variables},
             cwd=ROOT,
             stdin=subprocess.DEVNULL,

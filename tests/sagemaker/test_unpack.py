@@ -283,7 +283,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(entries=ENTRIES, cut=st.integers(0, 20000), form=st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
 @example(
     entries=[Entry("a", LINK, "."), Entry("b", LINK, "a/.."), Entry("b/secret")], cut=20000, form=tarfile.GNU_FORMAT
@@ -298,7 +298,7 @@ def test_no_archive_reaches_out(entries: list[Entry], cut: int, form: int) -> No
         assert "\n" not in outcome(place, data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(at=st.integers(0, len(WHOLE) - 1), junk=st.binary(min_size=1, max_size=40))
 def test_no_damage_is_a_traceback(at: int, junk: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -209,7 +209,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(PIECES, max_size=40))
 def test_whatever_is_written_is_looked_at_or_refused(pieces: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory, contextlib.suppress(RefusedError):

@@ -311,7 +311,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_request_may_hold_anything_at_all(data: st.DataObject) -> None:
     made = running(*SCRIPT, Environment={}, HyperParameters={}, StoppingCondition={}, EnableManagedSpotTraining=True)

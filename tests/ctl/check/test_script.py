@@ -182,8 +182,9 @@ def run_failing(text: str, directory: Path) -> int:
     path = directory / "run.sh"
     path.write_text(SHELL + text)
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    null = subprocess.DEVNULL  # no pipes: what goes on in the background would hold them
     done = subprocess.run(
-        ["bash", path], env=environment, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, timeout=20
+        ["bash", path], env=environment, cwd=directory, stdin=null, stdout=null, stderr=null, timeout=20
     )
     return done.returncode
 

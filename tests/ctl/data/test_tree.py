@@ -218,7 +218,7 @@ CHANNELS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     CHANNELS,
     st.dictionaries(TEXT, TEXT, max_size=4),

@@ -90,7 +90,7 @@ def give(directory: Path, namespaces: bool) -> Iterator[Hosts]:
                 os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(params=["namespaces", "plain"])
+@pytest.fixture(params=["namespaces", pytest.param("plain", marks=pytest.mark.slow)])
 def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hosts]:
     """Both kinds of hosts, one after the other."""
     yield from give(tmp_path, request.param == "namespaces")

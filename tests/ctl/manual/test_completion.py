@@ -77,6 +77,7 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         started.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -152,6 +153,7 @@ def test_the_line_that_the_help_shows_is_what_bash_takes() -> None:
     assert ran.stdout == "complete -o bashdefault -F _smentry_of_smentryctl smentryctl\n"
 
 
+@pytest.mark.slow
 def test_zsh_finds_it_as_a_file_of_fpath(tmp_path: Path) -> None:
     (tmp_path / "_smentryctl").write_text(
         completion.script(description.of("smentryctl").parser, "zsh"), encoding="utf-8"
@@ -164,6 +166,7 @@ def test_zsh_finds_it_as_a_file_of_fpath(tmp_path: Path) -> None:
     zsh.close()
 
 
+@pytest.mark.slow
 def test_fish_finds_it_among_its_completions(tmp_path: Path) -> None:
     if shutil.which("fish") is None:
         pytest.skip("there is no fish")
