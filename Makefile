@@ -9,8 +9,8 @@ MINORS := $(patsubst 3.%,%,$(VERSIONS))
 VENV := .venv
 RUN := $(VENV)/bin/python
 # Files of tests side by side: most of them wait for processes, or start an interpreter.
-QUICK := --numprocesses auto --dist loadfile -m "not engine and not slow" --ignore tests/engine --ignore tests/training/frameworks
-LONG := --numprocesses 2 --dist loadfile -m "engine or slow" --ignore tests/training/frameworks
+QUICK := --numprocesses 3 --dist loadfile -m "not engine and not slow" --ignore tests/engine --ignore tests/training/frameworks
+LONG := --numprocesses 3 --dist loadfile -m "engine or slow" --ignore tests/training/frameworks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-docker image test test-quick test-pythons parity frameworks fuzz stress bench lint wheel clean
@@ -21,7 +21,7 @@ help:
 	@echo "make demo-docker   the same in a container, and then without smentry"
 	@echo "make image         the image 'smentry' (BASE_IMAGE=... to build on another base)"
 	@echo "make test          all tests; those that need a container engine skip where none answers"
-	@echo "make test-quick    the tests that need no engine, in about a minute"
+	@echo "make test-quick    the tests that need no engine, in a minute or two"
 	@echo "make test-pythons  the quick tests on every Python from 3.9 to 3.13 found here"
 	@echo "make parity        smentry and the AWS training toolkit start the same program, side by side"
 	@echo "make frameworks    smentry.training with PyTorch, transformers, Lightning, XGBoost and Keras, the real ones"
@@ -103,7 +103,8 @@ $(MINORS:%=test-python-%): test-python-%:
 
 parity: $(VENV)/ready .venv-parity/ready
 	@SMENTRY_PARITY_PYTHON="$(CURDIR)/.venv-parity/bin/python" \
-		$(RUN) -m pytest tests/sagemaker/test_parity.py tests/sagemaker/test_drivers.py $(PYTEST_ARGS)
+		$(RUN) -m pytest tests/sagemaker/test_parity.py tests/sagemaker/test_drivers.py \
+			tests/sagemaker/test_launch_parity.py $(PYTEST_ARGS)
 
 # Apart as well: torch and its like are more than a gigabyte. They run programs of two and more processes, so few at a time.
 .venv-frameworks/ready: pyproject.toml

@@ -256,7 +256,7 @@ class Watch:
 
     async def _listen(self) -> asyncio.AbstractServer | None:
         try:
-            return await asyncio.start_server(self._accept, _address(self._asked.own), PORT, limit=wire.LONGEST)
+            return await asyncio.start_server(self._accept, address(self._asked.own), PORT, limit=wire.LONGEST)
         except OSError as error:
             why = f"port {PORT} is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
             self._say(
@@ -365,7 +365,7 @@ class Watch:
                 connection.recv(wire.LONGEST)  # its hello: closed before it is read, what was sent may be thrown away
 
 
-def _address(host: str) -> str | None:
+def address(host: str) -> str | None:
     """Where to listen: everywhere, as the host's own name may lead to a loopback address; but where it is an address, there."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):

@@ -44,7 +44,7 @@ class Cluster:
         script = "".join(f"mount --bind {file} {path} && " for file, path in mounts if os.path.exists(path))
         return subprocess.Popen(
             ["unshare", "-m", "sh", "-c", f'{script}exec "$@"', "sh", sys.executable, "-m", "smentry", "train"],
-            env={**self.tree.environment, "SMENTRY_WAIT_HOSTS": limit, **variables},
+            env={**self.tree.environment, "SMENTRY_WAIT_HOSTS": limit, "SMENTRY_WATCH_HOSTS": "0", **variables},
             cwd=self.tree.other, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -148,7 +148,7 @@ def test_nobody_is_waited_for_where_that_is_not_wanted(variables: dict[str, str]
         "input/config/resourceconfig.json",
         {"current_host": "no.such.host.invalid", "hosts": ["no.such.host.invalid", "b.invalid"]},
     )
-    assert tree.run("train", **variables).code == 0
+    assert tree.run("train", SMENTRY_WATCH_HOSTS="0", **variables).code == 0
     assert tree.marker.exists()
 
 
@@ -167,6 +167,6 @@ def test_a_name_that_cannot_be_one_is_one_line(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     tree.put("code/train.py", PYTHON)
     tree.put("input/config/resourceconfig.json", {"current_host": "x" * 70, "hosts": ["x" * 70, "y..z"]})
-    result = tree.run("train", SMENTRY_WAIT_HOSTS="300ms")
+    result = tree.run("train", SMENTRY_WAIT_HOSTS="300ms", SMENTRY_WATCH_HOSTS="0")
     assert result.code == 1
     assert any("no address after 0.3 s for" in line and "Traceback" not in line for line in result.lines)
