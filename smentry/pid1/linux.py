@@ -222,9 +222,10 @@ def _read_program(process: Process) -> None:
         process.shell = base in _SHELLS
         if base in _MKSHS:
             process.caught &= ~_MKSH_CATCHES
-        process.init = base in _INITS or (base.startswith(b"py") and _is_torchrun(process.pid))
-        process.launcher = base in _LAUNCHERS
-        if process.launcher and _SINGLETON in _read(f"/proc/{process.pid}/cmdline", 4096):
+        is_torchrun = base.startswith(b"py") and _is_torchrun(process.pid)
+        process.init = base in _INITS or is_torchrun
+        process.launcher = base in _LAUNCHERS or is_torchrun
+        if base in _LAUNCHERS and _SINGLETON in _read(f"/proc/{process.pid}/cmdline", 4096):
             process.launcher, process.init = False, True
 
 

@@ -105,10 +105,18 @@ def reach(
     return found
 
 
-def waiting_for_ranks(processes: dict[int, Process]) -> set[int]:
-    """The pids of all but the ranks, where mpirun or its daemon is there: when ranks have ended, on whatever host, the launcher
-    ends, and then what waits for it. Told before, they would take the ranks of other hosts with them."""
-    launchers = [process.pid for process in processes.values() if process.launcher]
+def waiting_for_ranks(processes: dict[int, Process], *, had: bool) -> set[int]:
+    """The pids of all but the ranks, where a launcher is there: when ranks have ended, on whatever host, the launcher
+    ends, and then what waits for it. Told before, they would take the ranks of other hosts with them.
+
+    torchrun has ranks of its own on each host; one without any counts only where it `had` some, and now waits for other hosts.
+    """
+    parents = {process.parent for process in processes.values()}
+    launchers = [
+        process.pid
+        for process in processes.values()
+        if process.launcher and (had or not process.init or process.pid in parents)
+    ]
     if not launchers:
         return set()
     others = without(processes, launchers)

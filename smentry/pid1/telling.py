@@ -59,7 +59,8 @@ def looked(plan: Plan, state: State, event: Looked, now: float, scope: str = "")
         # Workers without a handler have nothing to save, and may be needed alive for that to the last moment.
         free = {process.pid for process in _free(plan, state, event)}
         last = [process for process in _untold(state, event) if process.pid in free or _asks(plan, state, process)]
-        return _tell(state, _free_of_ranks(state, event, last), "nearly all of the time is used", now)
+        last = _free_of_ranks(state, event, last, torchrun=False)
+        return _tell(state, last, "nearly all of the time is used", now)
     if not state.main:
         return _after_main(plan, state, event, now)
     scope = scope or plan.scope
@@ -187,9 +188,9 @@ def _untold(state: State, event: Looked, among: list[Process] | None = None) -> 
     ]
 
 
-def _free_of_ranks(state: State, event: Looked, processes: list[Process]) -> list[Process]:
-    """Those of these who do not wait for ranks, or have asked."""
-    waiting = _waiting(state, event)
+def _free_of_ranks(state: State, event: Looked, processes: list[Process], *, torchrun: bool = True) -> list[Process]:
+    """Those of these who do not wait for ranks, or have asked; with `torchrun` also not for those of a torchrun elsewhere."""
+    waiting = _waiting(state, event, torchrun=torchrun)
     return [process for process in processes if process.pid not in waiting or process.identity in state.asked]
 
 
@@ -199,11 +200,11 @@ def _free(plan: Plan, state: State, event: Looked) -> list[Process]:
     return _untold(state, event, found.everybody)
 
 
-def _waiting(state: State, event: Looked) -> set[int]:
+def _waiting(state: State, event: Looked, *, torchrun: bool = True) -> set[int]:
     """Who waits for ranks of the program: nobody any more when its main process has gone."""
     if not state.main or any(standing.pid == state.main for standing in state.companions):
         return set()
-    return targets.waiting_for_ranks(event.processes)
+    return targets.waiting_for_ranks(event.processes, had=torchrun and bool(state.told))
 
 
 def _asks(plan: Plan, state: State, process: Process) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,6 @@ from container import ROOT
 from running import Run, program
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from running import Starter
 
 TORCHRUN = """
@@ -57,6 +56,17 @@ def test_ranks_are_told_themselves_and_save_and_torchrun_ends_with_them(torchrun
     code, run = stopped(start, [torchrun, "--nnodes", "1"])
     assert code == 0
     assert run.read("saved")
+
+
+def test_one_whose_ranks_have_ended_is_left_to_wait_for_those_of_other_hosts(torchrun: str, start: Starter) -> None:
+    barrier = "code = rank.wait()"
+    Path(torchrun).write_text(
+        f"#!{sys.executable}\n{TORCHRUN.replace(barrier, barrier + '; import time; time.sleep(4)')}"
+    )
+    code, run = stopped(start, [torchrun])  # for longer than --linger
+    assert code == 0
+    assert run.read("saved")
+    assert "told torchrun" not in run.stderr
 
 
 def test_the_module_is_torchrun_too(tmp_path: Path, start: Starter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 from smentry.training import GracefulStop, report_failure
 
@@ -58,7 +59,9 @@ def train(agreed: AgreedStop) -> None:
 
 
 def say(what: str) -> None:
-    print(f"rank {dist.get_rank()} of {dist.get_world_size()} on {socket.gethostname()}: {what}", flush=True)
+    # In one piece: ranks write to the same pipe, and print() writes the end of the line separately.
+    sys.stdout.write(f"rank {dist.get_rank()} of {dist.get_world_size()} on {socket.gethostname()}: {what}\n")
+    sys.stdout.flush()
 
 
 try:
