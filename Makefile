@@ -10,10 +10,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # Files of tests side by side: most of them wait for processes, or start an interpreter.
 QUICK := --numprocesses 3 --dist loadfile -m "not engine and not slow" --ignore tests/engine --ignore tests/training/frameworks
-LONG := --numprocesses 3 --dist loadfile -m "engine or slow" --ignore tests/training/frameworks
+LONG := --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "engine or slow" --ignore tests/training/frameworks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-docker image test test-quick test-pythons parity frameworks fuzz stress bench lint wheel clean
+.PHONY: help demo demo-docker image test test-quick test-pythons parity frameworks fuzz stress bench failures lint wheel clean
 .PHONY: $(MINORS:%=test-python-%)
 
 help:

@@ -14,12 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
+LONGEST = (
+    "test_torchrun.py",
+    "test_stop.py",
+    "test_ctl_run.py",
+    "test_examples.py",
+    "test_stop_page.py",
+    "test_mpirun.py",
+)
+"""Files that take longest go first: begun as the last, one would keep a single worker busy when the others are through."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.engine)
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    is_long = HERE in item.path.parents and item.path.name in LONGEST
+    return LONGEST.index(item.path.name) if is_long else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
