@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -58,25 +57,18 @@ def docker(*arguments: str, check: bool = True, limit: float = 120) -> subproces
 
 
 def follow(commands: str, directory: Path, *, limit: float = 300, **environment: str) -> str:
-    """Run the commands of a page as a reader would, in bash; what they write. Where one of them fails, so does the test.
-
-    Pages give their containers names, two of them the same one: whoever runs it first has it, and the other waits.
-    """
-    with contextlib.ExitStack() as held:
-        for name in sorted(set(re.findall(r"--name (\S+)", commands))):
-            lock = held.enter_context(open(Path(tempfile.gettempdir()) / f"smentry-test-{name}.lock", "w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=directory,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
+    """Run the commands of a page as a reader would, in bash; what they write. Where one of them fails, so does the test."""
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=directory,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stdout
     return ran.stdout
 

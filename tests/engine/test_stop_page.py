@@ -36,13 +36,16 @@ class Recipe:
 
     def run(self, checkout: Path, base: str) -> str:
         """Run the commands; what they wrote. What they made is removed."""
-        # The image for the tests has another name than the reader's own.
-        commands = self.commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={IMAGE} ")
+        # The image for the tests has another name than the reader's own; and the example's page, whose test may run at the same
+        # time, has the same name for its container.
+        name = f"{self.name}-recipe"
+        commands = self.commands.replace(self.name, name)
+        commands = commands.replace("docker build ", f"docker build --build-arg SMENTRY_IMAGE={IMAGE} ")
         try:
             written = follow(commands, checkout, BASE_IMAGE=base, IMAGE=IMAGE)
         finally:
-            docker("rm", "--force", self.name, check=False)
-            docker("rmi", "--force", self.name, check=False)
+            docker("rm", "--force", name, check=False)
+            docker("rmi", "--force", name, check=False)
         assert re.search(r"done in [\d.]+ s of 120 s: .* 0 killed", written), written
         assert "failed" not in written
         return written
