@@ -85,7 +85,7 @@ def _launcher(spread: Spread) -> dict[str, Any]:
     shown = {
         "kind": {"value": asked.kind, "from": asked.origin},
         "hosts": cluster.hosts,
-        "rank": cluster.rank,
+        "node_rank": cluster.rank,
         "processes": processes,
     }
     if asked.total:

@@ -5,6 +5,7 @@ What is here runs in the init, but for `_watch`, which is the watch's own proces
 
 from __future__ import annotations
 
+import _signal  # `signal` itself loads `enum`
 import marshal  # both sides are one interpreter; and it is loaded already
 import os
 import time
@@ -34,17 +35,24 @@ _TAIL = 48 << 10
 _DESCRIPTORS = 1024
 _ENDS_WITHIN, _LOOK = 2.0, 0.05
 """Seconds beyond that in which it has to end, and between two looks whether it has."""
+LINGER = 2.0
+"""Seconds that what is left at the end has at least: killed at once, the watch could not take leave, and its host were missed."""
 
 
 class HostWatch:
-    """The watch that is `asked` for, beside `job`. Raises OSError where there can be no pipes to it."""
+    """The watch that is `asked` for, beside `job`; `success` are exit codes, `stops` signals that request a stop. Raises OSError
+    where there can be no pipes to it."""
 
-    def __init__(self, asked: Asked, job: Job, linger: float, success: frozenset[int], log: Log) -> None:
+    def __init__(
+        self, asked: Asked, job: Job, linger: float, success: frozenset[int], stops: frozenset[int], log: Log
+    ) -> None:
         self._asked = asked
         self._job = job
         self._hold = min(_HOLD, _PART * min(linger, job.grace))
         self._success = success
+        self._stops = stops
         self._log = log
+        self._told = False
         self._news = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # to the watch
         self._words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # from it
 
@@ -58,7 +66,8 @@ class HostWatch:
         return companion
 
     def ended(self, report: Report) -> None:
-        """The main process has ended: the watch is told, and tells the others. Never raises."""
+        """The main process has ended, or will not be started: the watch is told, and tells the others. Never raises."""
+        self._told = True
         try:
             os.write(self._news[1], _facts(report, succeeded=self._is_success(report)))
         except Exception as error:
@@ -70,33 +79,52 @@ class HostWatch:
 
     def tell(self, report: Report) -> None:
         """Put into the report of a run that is over what the watch has found out. Never raises."""
-        if not report.pid and not report.reason:
+        words = self._read_words()
+        if words is None and self._is_unheard(report):
             self._tell_alone(report)
-        try:
-            first, left = marshal.loads(os.read(self._words[0], 1 << 16))
-        except (OSError, ValueError, EOFError, TypeError):
+            words = self._read_words()
+        if words is None:
             return  # it was killed, or had nothing to say
+        first, left = words
         report.elsewhere = first
         report.left = [f"{host} {'had ended well' if end == 'succeeded' else 'had been stopped'}" for host, end in left]
 
-    def _tell_alone(self, report: Report) -> None:
-        """The program never ran, and so neither did the watch: it comes now, to say so to the others."""
+    def _read_words(self) -> tuple[str, list[tuple[str, str]]] | None:
         try:
-            self.ended(report)
+            first, left = marshal.loads(os.read(self._words[0], 1 << 16))
+        except (OSError, ValueError, EOFError, TypeError):
+            return None
+        return first, left
+
+    def _is_unheard(self, report: Report) -> bool:
+        """Whether the watch never ran, as start hooks failed, or was not there (killed) when the program ended."""
+        if not self._told:
+            return not report.pid and not report.reason
+        import select
+
+        poll = select.poll()
+        poll.register(self._news[0], select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _tell_alone(self, report: Report) -> None:
+        """The watch comes now, to say to the others how the program ended, as long as no stop is requested."""
+        try:
+            if not self._told:
+                self.ended(report)
+            until = min(time.monotonic() + self._hold + _ENDS_WITHIN, report.sigkill_at - _ENDS_WITHIN)
             pid = os.fork()
             if pid == 0:
                 try:
                     self._watch()
                 finally:
                     os._exit(0)
-            until = time.monotonic() + self._hold + _ENDS_WITHIN
             while os.waitpid(pid, os.WNOHANG) == (0, 0):
-                if time.monotonic() > until:
+                if time.monotonic() > until or _signal.sigpending() & self._stops:
                     os.kill(pid, signals.KILL)
                     break
                 time.sleep(_LOOK)
         except Exception as error:
-            self._log.warning("watch", f"the other hosts are not told that the program was not started: {error}")
+            self._log.warning("watch", f"the other hosts are not told of the program's end: {error}")
 
     def _watch(self) -> int:
         """In the watch's own process: its exit code."""
@@ -171,7 +199,9 @@ def _facts(report: Report, *, succeeded: bool) -> bytes:
     evidence = None if report.evidence is None else [getattr(report.evidence, name) for name in _EVIDENCE]
     deaths = [(death.pid, death.status) for death in report.deaths]
     told = [getattr(report, name) for name in _TOLD]
-    data = marshal.dumps((time.monotonic(), succeeded, told, deaths, evidence, report.tail[-_TAIL:]))
+    # Whatever room there is in the pipe (pipe(7), pipe-user-pages-soft), that it ended without a failure gets through.
+    tail = b"" if succeeded or (report.reason and not report.companion) else report.tail[-_TAIL:]
+    data = marshal.dumps((time.monotonic(), succeeded, told, deaths, evidence, tail))
     return len(data).to_bytes(_SIZE, "little") + data
 
 

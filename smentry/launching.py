@@ -53,7 +53,7 @@ def launch(job: Job, found: Found, settings: Settings, tree: Layout, *, is_there
     # A command's own name is that of its Python, which says nothing.
     job.label = launched.label if found.kind == program.COMMAND else f"{launched.label} {job.label}"
     job.found += f"; {launched.label} starts it, {spread.text}"
-    job.warnings.extend([line for line in (*spread.warnings, *launched.warnings) if line not in job.warnings])
+    job.warnings.extend([line for line in spread.warnings if line not in job.warnings])
 
 
 def _warn(job: Job, found: Found, names: list[str]) -> None:

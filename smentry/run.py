@@ -55,7 +55,7 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, e
     program = _program(job, log)
     if job.settle is not None:
         program.settle = lambda: _settled(job, program, log)
-    watch = _watch(job, settings, log)
+    watch, linger = _watch(job, settings, log)
     plan = Plan(
         stop_timeout=job.stop_timeout,
         reserve=job.reserve,
@@ -63,7 +63,7 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, e
         after=job.after,
         hooks=_hooks(job, settings),
         companions=job.companions if watch is None else [watch.companion, *job.companions],
-        linger=settings.linger,
+        linger=linger,
         scope=settings.scope,
         stop_signals=frozenset(settings.stop_signals),
         rewrites=_rewrites(job, settings),
@@ -89,17 +89,19 @@ def _supervise(job: Job, settings: Settings, mask: Iterable[int], log: Log, *, e
     return report
 
 
-def _watch(job: Job, settings: Settings, log: Log) -> HostWatch | None:
-    """The watch of the job's other hosts, where it has some."""
+def _watch(job: Job, settings: Settings, log: Log) -> tuple[HostWatch | None, float]:
+    """The watch of the job's other hosts, where it has some, and the seconds that what is left at the end has."""
     if job.watch is None:
-        return None
-    from smentry.hostwatch import HostWatch
+        return None, settings.linger
+    from smentry.hostwatch import LINGER, HostWatch
 
+    linger = max(settings.linger, LINGER)
+    stops = frozenset(settings.stop_signals)
     try:
-        return HostWatch(job.watch, job, settings.linger, frozenset(settings.success), log)
+        return HostWatch(job.watch, job, linger, frozenset(settings.success), stops, log), linger
     except OSError as error:
         log.warning("watch", f"the other hosts are not watched: no pipe for that ({error.strerror})")
-        return None
+        return None, settings.linger
 
 
 def _program(job: Job, log: Log) -> Program:

@@ -61,7 +61,7 @@ def test_what_is_launched_is_shown_with_who_asked_for_it(tree: Tree) -> None:
     assert shown["launcher"] == {
         "kind": {"value": "torchrun", "from": "hyperparameter sagemaker_torch_distributed_enabled"},
         "hosts": ["algo-1", "algo-2"],
-        "rank": 1,
+        "node_rank": 1,
         "processes": {"value": 2, "from": "SMENTRY_LAUNCHER_PROCESSES"},
         "options": {"value": ["--tee", "3"], "from": "--launcher-options"},
     }

@@ -37,16 +37,15 @@ class Statement:
 
 
 class Peer:
-    """How it stands with another host. `seen`: it has been heard of; `heard` is when last; `links` are the connections to it;
-    `broke` is when the last one was lost, infinite while there is one. `end` is how it took its leave, empty while it has not."""
+    """How it stands with another host. `seen`: it has been heard of; `heard` is when last; `links` are the connections to it.
+    `end` is how it took its leave, empty while it has not."""
 
-    __slots__ = ("broke", "end", "heard", "links", "seen")
+    __slots__ = ("end", "heard", "links", "seen")
 
     def __init__(self) -> None:
         self.seen = False
         self.heard = -_NEVER
         self.links = 0
-        self.broke = _NEVER
         self.end = ""
 
 
@@ -68,16 +67,11 @@ class Ledger:
     def linked(self, host: str, now: float) -> None:
         """There is one more connection to a host, which has said its name."""
         self.heard(host, now)
-        peer = self.peers[host]
-        peer.links += 1
-        peer.broke = _NEVER
+        self.peers[host].links += 1
 
-    def unlinked(self, host: str, now: float) -> None:
+    def unlinked(self, host: str) -> None:
         """A connection to a host is lost."""
-        peer = self.peers[host]
-        peer.links -= 1
-        if not peer.links:
-            peer.broke = now
+        self.peers[host].links -= 1
 
     def leaves(self, host: str, end: str) -> None:
         """A host takes its leave: it is not missed any more. The first word counts, but any says more than `unwatched`."""
@@ -99,7 +93,6 @@ class Ledger:
         """This process did not run for so long: nobody was silent meanwhile, for nobody listened."""
         for peer in self.peers.values():
             peer.heard += seconds
-            peer.broke += seconds
 
     def missing(self, now: float) -> list[Statement]:
         """The hosts that were there, took no leave, and have been silent for the bound."""

@@ -98,6 +98,10 @@ class Watch:
         self._ledger = Ledger(asked.own, asked.others, asked.bound)
         self._links: set[_Link] = set()
         self._accepted = 0
+        self._greeted = 0  # connections on which only this side has said its name: there it may be known already
+        self._tried: set[str] = (
+            set()
+        )  # hosts that there was an attempt to connect to: who watched before was known there
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused = 0
         self._last_word: Callable[[float], bytes] | None = None
@@ -183,9 +187,9 @@ class Watch:
         if own is self._ledger.first and own.derived:
             for statement in self._ledger.unlinked_hosts(time.monotonic()):
                 self._ledger.failed(statement)
-        first = None if self._ledger.first is own else self._ledger.first
+        first = self._ledger.first
         await self._take_leave(FAILED, first, 0.5)
-        return Answer(0, first, self._left())
+        return Answer(0, None if first is own else first, self._left())
 
     def _is_settled(self) -> bool:
         """Whether nothing that is still to come would change which failure was first."""
@@ -198,9 +202,15 @@ class Watch:
     async def _take_leave(self, end: str, because: Statement | None, limit: float) -> None:
         self._spread(lambda now: wire.over(end, because, now))
         until = time.monotonic() + limit
-        peers = self._ledger.peers
-        while time.monotonic() < until and not all(link.confirmed or peers[link.host].end for link in self._links):
+        while time.monotonic() < until and not self._is_said():
             await self._wait(until - time.monotonic())
+
+    def _is_said(self) -> bool:
+        """Whether everybody who would miss this host has heard its last word; a connection that just broke may come back."""
+        peers = self._ledger.peers
+        told = all(link.confirmed or peers[link.host].end for link in self._links)
+        told = told and not self._greeted and len(self._tried) == len(peers)
+        return told and not self._ledger.unlinked_hosts(time.monotonic())
 
     def _left(self) -> list[tuple[str, str]]:
         return [(host, peer.end) for host, peer in self._ledger.peers.items() if peer.end in (SUCCEEDED, STOPPED)]
@@ -294,12 +304,15 @@ class Watch:
             try:
                 connecting = asyncio.open_connection(host, PORT, limit=wire.LONGEST)
                 reader, writer = await asyncio.wait_for(connecting, _CONNECT)
+                self._tried.add(host)
                 try:
                     await self._talk(reader, writer, {host})
                 finally:
                     writer.close()
-            except _GONE as error:
+            except (*_GONE, RuntimeError) as error:  # no thread more for a name, where the program uses up all of them
                 self._say("debug", f"{host}: {error or type(error).__name__}")
+            self._tried.add(host)
+            self._changed.set()
             if time.monotonic() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause)
@@ -308,9 +321,14 @@ class Watch:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, expected: set[str]) -> None:
         """Until the connection ends. Raises ValueError where the other side is none of those expected, or talks nonsense."""
         writer.write(wire.hello(self._asked.name, self._asked.own))
-        message = self._read(await asyncio.wait_for(reader.readline(), _HELLO))
-        if message is None:
-            return
+        self._greeted += 1
+        try:
+            message = self._read(await asyncio.wait_for(reader.readline(), _HELLO))
+        finally:
+            self._greeted -= 1
+            self._changed.set()
+        if message is None or message.host == self._asked.own:
+            return  # itself: where hosts share a network, another one's name may lead here
         if message.kind != "hello" or message.host not in expected:
             raise ValueError("expected a hello of " + " or ".join(sorted(expected)[:3]))
         link = _Link(message.host, writer)
@@ -329,7 +347,7 @@ class Watch:
                 self._take(link, message)
         finally:
             self._links.discard(link)
-            self._ledger.unlinked(link.host, time.monotonic())
+            self._ledger.unlinked(link.host)
             self._changed.set()
 
     def _read(self, line: bytes) -> Message | None:

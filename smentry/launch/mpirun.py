@@ -65,23 +65,30 @@ def _general(asked: Asked, cluster: Cluster) -> list[str]:
 
 def _options(asked: Asked, variables: dict[str, str]) -> list[str]:
     """What was asked for, without the one that is a variable, which goes there."""
-    words = list(asked.options)
-    for index, word in enumerate(words):
+    rest, kept = list(asked.options), []
+    while rest:
+        word = rest.pop(0)
         name, _, value = word.partition("=")
-        if name == _NCCL_DEBUG:
-            del words[index]
-            if "=" not in word:
-                if index == len(words):
-                    raise RefusedError(f"{asked.origin}: {_NCCL_DEBUG}: expected a value, as in {_NCCL_DEBUG} WARN")
-                value = words.pop(index)
-            variables["NCCL_DEBUG"] = value
-            break
-    return words
+        if name != _NCCL_DEBUG:
+            kept.append(word)
+            continue
+        if "=" not in word:
+            if not rest:
+                raise RefusedError(f"{asked.origin}: {_NCCL_DEBUG}: expected a value, as in {_NCCL_DEBUG} WARN")
+            value = rest.pop(0)
+        variables["NCCL_DEBUG"] = value
+    return kept
 
 
 def _program(asked: Asked, words: list[str], environment: Mapping[str, str]) -> list[str]:
-    """The words of a rank. mpi4py ends all ranks when an exception ends one, which else might wait for each other for ever."""
-    program = python.read(words, environment, asked.origin)
+    """The words of a rank. mpi4py ends all ranks when an exception ends one, which else might wait for each other for ever.
+
+    mpirun can start anything, and the training toolkit has it do so: a shell script too.
+    """
+    try:
+        program = python.read(words, environment, asked.origin)
+    except python.NotPythonError:
+        return words
     return [program.python, *program.options, "-m", "mpi4py", *program.words[1 + len(program.options) :]]
 
 

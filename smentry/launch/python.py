@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _WITH_VALUE = "cmWX"
 """Python's options that take a value (python(1)); the first two end the options."""
 
+_BUILDS = ("", "t", "d", "td")
+"""What a Python's name ends with: free-threaded, for debugging, or both."""
+
 _LAUNCHERS = frozenset(("torchrun", "accelerate", "deepspeed", "mpirun", "mpiexec", "horovodrun", "smentry"))
 _LAUNCHING = frozenset(("torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch"))
 
@@ -41,10 +44,14 @@ class Program:
         return [self.python, *self.options, *(["-m", self.module] if self.module else [self.script]), *self.arguments]
 
 
+class NotPythonError(RefusedError):
+    """What these words start is no Python program."""
+
+
 def read(words: list[str], environment: Mapping[str, str], asker: str) -> Program:
     """The Python program that these words start; `asker` says who wants it launched, for a message.
 
-    Raises RefusedError where it is none, or a launcher itself, or cannot be found.
+    Raises NotPythonError where it is none, RefusedError where it is a launcher itself, or cannot be found.
     """
     if os.path.basename(words[0]) in _LAUNCHERS:
         raise _launcher(asker, words[0])
@@ -53,7 +60,7 @@ def read(words: list[str], environment: Mapping[str, str], asker: str) -> Progra
     if not _is_python(words[0], environment):
         python, own = _interpreter(path, environment)
         if not python:
-            raise RefusedError(f"{asker}: {_EXPECTED}, got {_shown(words)}")
+            raise NotPythonError(f"{asker}: {_EXPECTED}, got {_shown(words)}")
         path, rest = executable.lookup(python, environment), [*own, words[0] if "/" in words[0] else path, *rest]
     options: list[str] = []
     while rest:
@@ -78,7 +85,7 @@ def read(words: list[str], environment: Mapping[str, str], asker: str) -> Progra
     if word == "--":
         word = rest.pop(0) if rest else ""
     if not word or word.startswith("-"):
-        raise RefusedError(f"{asker}: {_EXPECTED}, got {_shown(words)}")
+        raise NotPythonError(f"{asker}: {_EXPECTED}, got {_shown(words)}")
     if os.path.basename(word) in _LAUNCHERS:
         raise _launcher(asker, word)
     return Program(path, options, rest, script=word)
@@ -98,9 +105,9 @@ def _shown(words: list[str]) -> str:
 def _is_python(word: str, environment: Mapping[str, str]) -> bool:
     name = os.path.basename(word)
     for stem in ("python", "pypy"):
-        if name.startswith(stem) and not name[len(stem) :].strip("0123456789."):
+        if name.startswith(stem) and name[len(stem) :].lstrip("0123456789.") in _BUILDS:
             return True
-    return word == environment.get("SMENTRY_PYTHON")
+    return environment.get("SMENTRY_PYTHON") in (word, name)  # it may be a name, which was looked up
 
 
 def _interpreter(path: str, environment: Mapping[str, str]) -> tuple[str, list[str]]:

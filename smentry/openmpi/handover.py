@@ -9,6 +9,8 @@ with that of an ssh session.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
 import time
@@ -38,10 +40,7 @@ def main(words: list[str]) -> int:
         why = error.strerror or str(error)
     finally:
         connection.close()
-    print(
-        f"mpirun's ranks cannot be started on {socket.gethostname()}: nobody waits there for mpirun: {why}",
-        file=sys.stderr,
-    )
+    say(f"mpirun's ranks cannot be started on {socket.gethostname()}: nobody waits there for mpirun: {why}")
     return 1
 
 
@@ -58,6 +57,20 @@ def _connected(until: float) -> socket.socket:
                 time.sleep(_PAUSE)
                 continue
         return connection
+
+
+def leave_interrupts() -> None:
+    """Take back Python's own handler for SIGINT: who has a handler would be told in the place of the ranks, and end."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def say(line: str) -> None:
+    """Write a line to stderr; where nobody reads that any more, go on without."""
+    try:
+        os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
 
 
 if __name__ == "__main__":

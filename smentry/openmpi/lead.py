@@ -59,10 +59,11 @@ class Door:
 
 def main(words: list[str]) -> int:
     """Run mpirun with its other words for HOST,…; the exit code is mpirun's."""
+    handover.leave_interrupts()
     hosts = words[0].split(",")
     why = _wait(hosts)
     if why:
-        print(why, file=sys.stderr, flush=True)
+        handover.say(why)
         return 1
     code = subprocess.call(words[1:])
     if code < 0:
@@ -94,7 +95,7 @@ def _wait(hosts: list[str]) -> str:
                 said = time.monotonic()
                 missing = [door for door in doors if door.why]
                 names = ", ".join([door.host for door in missing[:8]])
-                print(f"waiting for sshd on {names}: {missing[0].why}", file=sys.stderr, flush=True)
+                handover.say(f"waiting for sshd on {names}: {missing[0].why}")
     closed = [door for door in doors if door.final] or [door for door in doors if door.why]
     if not closed:
         return ""
@@ -113,7 +114,7 @@ def _tell(hosts: list[str], code: int) -> None:
     with ThreadPoolExecutor(_TOGETHER) as pool:
         for host, why in zip(hosts, pool.map(lambda host: _ssh(host, command, TELL), hosts)):
             if why is not None:
-                print(f"{host} could not be told that mpirun has ended: {why}", file=sys.stderr, flush=True)
+                handover.say(f"{host} could not be told that mpirun has ended: {why}")
 
 
 def _ssh(host: str, command: str, limit: float) -> str | None:

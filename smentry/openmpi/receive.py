@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # with -I, where smentry may not be installed
@@ -31,6 +32,7 @@ _NOT_FOUND = 127
 
 def main(words: list[str]) -> int:
     """Run orted for mpirun on the host MASTER; the exit code is mpirun's."""
+    handover.leave_interrupts()
     master = words[0]
     orted = shutil.which("orted") or shutil.which("prted")
     sshd = shutil.which("sshd", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
@@ -76,10 +78,9 @@ def _serve(listener: socket.socket, door: subprocess.Popen[bytes], orted: str, m
         # As a daemon it would leave this process, and its end would not be known.
         daemon = subprocess.Popen([orted, *[word for word in words if word != "--daemonize"]], stdin=subprocess.DEVNULL)
         own = daemon.wait()
+        # A stop tells who is left when the ranks have gone: it is for seconds.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(
-                number, signal.SIG_IGN
-            )  # a stop tells who is left when the ranks have gone: it is for seconds
+            signal.signal(number, signal.SIG_IGN)
         words = _words(listener, LAST, door)
         if words is None or words[:1] != [handover.ENDED]:
             how = f"with exit code {own}" if own else "here"
@@ -90,7 +91,8 @@ def _serve(listener: socket.socket, door: subprocess.Popen[bytes], orted: str, m
 
 def _words(listener: socket.socket, limit: float, door: subprocess.Popen[bytes]) -> list[str] | None:
     """The words that come next, None where none do within `limit` seconds or sshd ends before."""
-    for _ in range(int(limit)):
+    until = time.monotonic() + limit
+    while time.monotonic() < until:
         listener.settimeout(1.0)
         try:
             connection, _ = listener.accept()
@@ -111,7 +113,7 @@ def _words(listener: socket.socket, limit: float, door: subprocess.Popen[bytes])
 
 
 def _read(connection: socket.socket) -> list[str] | None:
-    """What was sent; None where it is not for us, or too long."""
+    """What was sent; None where it is nothing, not for us, or too long."""
     # SO_PEERCRED (unix(7)): struct ucred, pid, uid and gid
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     data = b""
@@ -119,13 +121,13 @@ def _read(connection: socket.socket) -> list[str] | None:
         part = connection.recv(65536)
         if not part:
             words = data.decode("utf-8", "surrogateescape").split("\0")
-            return words[:-1] if uid in (0, os.getuid()) else None
+            return (words[:-1] or None) if uid in (0, os.getuid()) else None
         data += part
     return None
 
 
 def _failed(why: str, code: int) -> int:
-    print(why, file=sys.stderr, flush=True)
+    handover.say(why)
     return code
 
 

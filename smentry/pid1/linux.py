@@ -234,7 +234,9 @@ def _is_torchrun(pid: int) -> bool:
     words = _read(f"/proc/{pid}/cmdline", 4096)
     if _read(f"/proc/{pid}/comm", 32) not in _TORCHRUNS and _TORCHRUN not in words:
         return False
-    return b"--max_restarts" not in words.replace(b"x-r", b"x_r")
+    _, *restarts = words.replace(b"x-r", b"x_r").split(b"--max_restarts")
+    _, *usual = (b"\0" + _read(f"/proc/{pid}/environ", 1 << 20)).split(b"\0PET_MAX_RESTARTS")
+    return not any(after[1:].partition(b"\0")[0].strip(b"0") for after in restarts or usual)
 
 
 def _file(pid: int) -> bytes:

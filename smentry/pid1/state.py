@@ -116,7 +116,7 @@ class State:
 
     __slots__ = (
         "again_at", "asked", "began", "companions", "end_at", "ended", "failed", "finished_at", "give_up_at", "gone_at",
-        "group", "group_told", "interrupts", "left", "life", "limit", "linger_at", "look_at", "main", "main_started",
+        "group", "group_told", "interrupts", "launched", "left", "life", "limit", "linger_at", "look_at", "main", "main_started",
         "main_status", "max_at", "most_at", "phase", "reason", "request", "requested", "sigkill_at", "signal", "stopped",
         "told",
     )  # fmt: skip
@@ -135,6 +135,7 @@ class State:
         self.signal = signals.TERM  # what a stop tells
         self.told: dict[tuple[int, int], float] = {}  # identity → when
         self.asked: frozenset[tuple[int, int]] = frozenset()  # who was seen to ask for it: a handler may give itself up
+        self.launched: frozenset[tuple[int, int]] = frozenset()  # launchers that were seen with ranks
         self.group = 0  # the program's process group
         self.group_told = -NEVER  # when all of it was told by one signal
         self.interrupts = 0

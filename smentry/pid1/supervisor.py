@@ -67,7 +67,7 @@ def supervise(
     Every signal must be blocked already; `mask` is what was blocked before, and what the program gets. `parent_death`
     is the signal to be sent when the parent dies. `timeline` is the file that the record of the run is added to. With
     `evidence` the kernel is asked what it counted, with `tap` the program's stderr is listened to: for the report alone. `ended`
-    is called when the main process has ended, with what the report says so far.
+    is called when the main process has ended, or cannot be started beside what runs already, with what the report says so far.
     Never raises: a defect of smentry's own ends in a stop and code 1.
     """
     supervisor = Supervisor(
@@ -264,7 +264,8 @@ class Supervisor:
                 streams=self._witness.streams(),
             )
         except process.StartError as error:
-            self._witness.report.refusal = str(error)
+            signal = self._unwanted()  # a stop that was requested meanwhile, and has not been taken
+            self._witness.refused(str(error), self._state.reason or (signals.name(signal) if signal else ""))
             self._log.error("start", str(error), code=error.code)
             return StartFailed(error.code)
         self._witness.started(self._program.label, pid, time.monotonic())

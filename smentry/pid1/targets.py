@@ -105,17 +105,18 @@ def reach(
     return found
 
 
-def waiting_for_ranks(processes: dict[int, Process], *, had: bool) -> set[int]:
+def waiting_for_ranks(processes: dict[int, Process], had: Container[tuple[int, int]]) -> set[int]:
     """The pids of all but the ranks, where a launcher is there: when ranks have ended, on whatever host, the launcher
     ends, and then what waits for it. Told before, they would take the ranks of other hosts with them.
 
-    torchrun has ranks of its own on each host; one without any counts only where it `had` some, and now waits for other hosts.
+    torchrun has ranks of its own on each host; one without any counts only where it is, by its identity, among those that `had`
+    some: now it waits for other hosts.
     """
     parents = {process.parent for process in processes.values()}
     launchers = [
         process.pid
         for process in processes.values()
-        if process.launcher and (had or not process.init or process.pid in parents)
+        if process.launcher and (not process.init or process.pid in parents or process.identity in had)
     ]
     if not launchers:
         return set()

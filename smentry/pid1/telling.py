@@ -54,6 +54,8 @@ def looked(plan: Plan, state: State, event: Looked, now: float, scope: str = "")
     event = _without_hooks(state, event)
     state.look_at = now + LOOK_AGAIN
     state.asked |= {process.identity for process in event.processes.values() if _asks(plan, state, process)}
+    parents = {process.parent for process in event.processes.values()}
+    state.launched |= {p.identity for p in event.processes.values() if p.launcher and p.pid in parents}
     if now >= state.most_at and event.complete:
         state.most_at = state.linger_at = NEVER
         # Workers without a handler have nothing to save, and may be needed alive for that to the last moment.
@@ -204,7 +206,7 @@ def _waiting(state: State, event: Looked, *, torchrun: bool = True) -> set[int]:
     """Who waits for ranks of the program: nobody any more when its main process has gone."""
     if not state.main or any(standing.pid == state.main for standing in state.companions):
         return set()
-    return targets.waiting_for_ranks(event.processes, had=torchrun and bool(state.told))
+    return targets.waiting_for_ranks(event.processes, state.launched if torchrun else ())
 
 
 def _asks(plan: Plan, state: State, process: Process) -> bool:

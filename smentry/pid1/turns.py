@@ -188,9 +188,8 @@ def _tell(plan: Plan, state: State, index: int, event: Looked, now: float, *, mo
     # Who has been told as somebody else's, is not told again.
     below = _below(event.processes, standing.pid)
     hidden = Process(standing.pid, name=companion.name, caught=-1)
-    if (
-        not below or hidden.identity in part.told
-    ):  # /proc does not show it (hidepid, proc(5)): it is told, not passed over
+    # /proc does not show it (hidepid, proc(5)): it is told, not passed over; but who was shown and told has just ended.
+    if hidden.identity in part.told or (not below and all(pid != standing.pid for pid, _ in part.told)):
         below = {standing.pid: hidden}
     own = Looked(
         {pid: it for pid, it in below.items() if it.identity not in state.told or it.identity in part.told},

@@ -29,7 +29,8 @@ _REST = 1.0
 class Witness:
     """What is seen of a run. `report` is whole once `leave` was called.
 
-    `ended`, where it is given, is called once the main process has ended, with what is known of that by then.
+    `ended`, where it is given, is called once the main process has ended, or cannot be started and something runs beside it
+    already, with what is known of that by then.
     """
 
     def __init__(self, plan: Plan, log: Log, label: str, ended: Callable[[Report], None] | None = None) -> None:
@@ -75,6 +76,13 @@ class Witness:
         self.report.label = label
         self.report.pid = pid
         self._began = now
+
+    def refused(self, why: str, reason: str) -> None:
+        """The program cannot be started; `reason` is that of a stop request, empty where there is none."""
+        self.report.refusal = why
+        self.report.reason = reason
+        if self._ended is not None:
+            self._ended(self.report)
 
     def reaped(self, ended: list[tuple[int, int]], state: State) -> None:
         """Children have ended, and nobody has heard of it yet; `state` is that before."""
@@ -125,6 +133,8 @@ class Witness:
             self.report.companion = text
         elif over.fatal:
             self.report.refusal = f"{text}; the program was not started"
+            if self._ended is not None:
+                self._ended(self.report)
 
     def drain(self, state: State) -> None:
         """smentry leaves: what was written to stderr is passed on, as far as that goes in the time there is."""
@@ -144,7 +154,7 @@ class Witness:
         report.reason = state.reason
         report.sigkill_at = state.sigkill_at
         if report.pid:
-            report.lasted = gone_at - self._began
+            report.lasted = report.lasted or gone_at - self._began  # other hosts may know it already
             report.stopping = max(0.0, gone_at - (state.sigkill_at - plan.stop_timeout)) if state.reason else 0.0
         if report.evidence is None and self._baseline is not None:
             report.evidence = self._baseline.evidence()

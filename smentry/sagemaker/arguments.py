@@ -71,7 +71,7 @@ def check(hyperparameters: Mapping[str, Any], where: str) -> None:
     """
     for name in sorted(hyperparameters):
         for what, word in (("its name", f"--{name}"), ("its value", _word(hyperparameters[name]))):
-            unfit = _unfit(word, LONGEST)
+            unfit = why_unfit(word)
             if unfit:
                 raise RefusedError(
                     f"{where}: {name[:64]!a}: {what} {unfit}, so it cannot be an argument: pass a file in a channel, or let the"
@@ -89,7 +89,7 @@ def fitting(
     kept: dict[str, str] = {}
     why: list[str] = []
     for name, value in variables.items():
-        unfit = _unfit(f"{name}={value}", LONGEST)
+        unfit = why_unfit(f"{name}={value}")
         if "=" in name:
             unfit = "has = in its name"
         if unfit:
@@ -113,14 +113,15 @@ def fitting(
     return kept, why
 
 
-def _unfit(text: str, longest: int) -> str:
+def why_unfit(text: str) -> str:
+    """Why a text can be no argument, nor a variable as `NAME=value`, such as `holds a NUL character`; empty where it can."""
     if "\0" in text:
         return "holds a NUL character"
     try:
         size = len(os.fsencode(text))
     except UnicodeEncodeError:
         return "cannot be written in the locale's encoding"
-    return f"is {size} bytes long, expected {longest} or fewer (execve(2))" if size > longest else ""
+    return f"is {size} bytes long, expected {LONGEST} or fewer (execve(2))" if size > LONGEST else ""
 
 
 def _size(texts: Iterable[str]) -> int:

@@ -7,7 +7,7 @@ import os
 from smentry.errors import NOT_FOUND, RefusedError
 from smentry.launch.asked import MPIRUN, NONE, TORCHRUN, Asked
 from smentry.launch.cluster import Cluster
-from smentry.sagemaker import environ, hardware, inputs, program
+from smentry.sagemaker import arguments, environ, hardware, inputs, program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _OPTIONS = "sagemaker_mpi_custom_mpi_options"
 _OPTIONS_OF_LIBRARY = "sagemaker_distributed_dataparallel_custom_mpi_options"
 """The training toolkit reads the first for every launcher, the others for mpirun only; the last goes with the data parallel
 library."""
+
+_GROUPS = "sagemaker_distribution_instance_groups"
 
 
 class Choice:
@@ -102,10 +104,16 @@ def spread(found: Found, choice: Choice, layout: Layout, environment: Mapping[st
     sent = inputs.driver(layout.channel("sm_drivers"), "distributed.json") if found.kind == program.ENTRY else {}
     processes, processes_from = _processes(choice, known, sent, layout, environment)
     options, options_from = _options(kind, choice, known, sent, layout)
+    for word in options:
+        unfit = arguments.why_unfit(word)
+        if unfit:
+            raise RefusedError(f"{options_from}: {word[:64]!a} {unfit}, so it cannot be an argument")
     total = 0
     if kind == MPIRUN and choice.processes is None:
         total = _count(known.hyperparameters.get(_TOTAL), f"{layout.hyperparameters}: {_TOTAL}")
     interface = known.resources.raw.get("network_interface_name") or ""
+    if not interface.isprintable():
+        raise RefusedError(f"{layout.resources}: network_interface_name: expected a name, got {interface!a}")
     made = Spread(
         Asked(kind, processes, options, origin, total),
         Cluster(hosts, known.resources.current_host, interface, known.resources.instance_type),
@@ -126,6 +134,10 @@ def _of_hyperparameters(found: Found, layout: Layout) -> tuple[str, str]:
     if found.kind != program.TOOLKIT:
         return NONE, ""
     parameters = inputs.hyperparameters(layout)
+    for name in environ.DISTRIBUTED:
+        value = parameters.get(name)
+        if isinstance(value, str) and value.lower() not in ("", "true"):
+            raise RefusedError(f"{layout.hyperparameters}: {name}: expected true or false, got {value!r}")
     for name, kind in _LAUNCHERS.items():
         if parameters.get(name):
             return kind, f"hyperparameter {name}"
@@ -142,7 +154,15 @@ def _of_hyperparameters(found: Found, layout: Layout) -> tuple[str, str]:
 def _hosts(known: Inputs, layout: Layout) -> list[str]:
     """The hosts that take part, in the order of their ranks: those of the instance groups that the job names, else all."""
     groups = environ.distributing(known, layout, known.hyperparameters)
-    return environ.taking_part(known, groups) if groups else known.resources.hosts
+    if not groups:
+        return known.resources.hosts
+    there = [group["instance_group_name"] for group in known.resources.groups]
+    unknown = [name for name in groups if there and name not in there]
+    if unknown and known.hyperparameters.get(_GROUPS) is not None:
+        raise RefusedError(
+            f"{layout.hyperparameters}: {_GROUPS}: expected some of {', '.join(there)}, got {unknown[0]!r}"
+        )
+    return environ.taking_part(known, groups)
 
 
 def _processes(

@@ -34,7 +34,7 @@ class Cluster:
         self._mode = mode
         self._options = ("-v", "--watch-hosts", bound, *options)
         self.names = addresses(len(does))
-        self._all = [*self.names, *others]
+        self.others = others
         self._does = does
         self.runs: list[Run] = []
         if together:
@@ -45,7 +45,7 @@ class Cluster:
         """Start the host with this number."""
         base = Path(self._start.directory) / f"host-{self.names[number]}"
         (base / "input/config").mkdir(parents=True)
-        resources = {"current_host": self.names[number], "hosts": self._all}
+        resources = {"current_host": self.names[number], "hosts": [*self.names, *self.others]}
         (base / "input/config/resourceconfig.json").write_text(json.dumps(resources), encoding="utf-8")
         run = self._start(
             [*self._options, *options, "--train", " ".join([*program("host.py"), self._does[number]]), "train"],

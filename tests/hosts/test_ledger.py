@@ -50,7 +50,7 @@ def test_who_is_missing_was_there_and_has_been_silent_for_the_bound_without_a_wo
         if kind == "slept":
             now += words[0]
             asleep = {host: seconds + words[0] for host, seconds in asleep.items()}
-        getattr(it, kind)(*words, *([now] if kind in ("linked", "heard", "unlinked") else ()))
+        getattr(it, kind)(*words, *([now] if kind in ("linked", "heard") else ()))
     now += wait
     missing = {statement.host for statement in it.missing(now)}
     expected = {

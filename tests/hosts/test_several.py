@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from running import Starter
 
 pytestmark = pytest.mark.together
-NAMED = "failed first: python"
 
 
 def test_a_failure_stops_the_others_and_every_file_names_it_first(start: Starter) -> None:
@@ -175,6 +174,45 @@ def test_a_program_that_was_never_started_is_a_failure_too(start: Starter) -> No
     assert cluster.end(1) == 3
     assert cluster.end(0) == 128 + signal.SIGTERM
     assert f"stopped because {cluster.names[1]} failed first: smentry: start hook pip " in cluster.first_line(0)
+
+
+def test_what_runs_beside_a_program_that_cannot_be_started_is_not_waited_for(start: Starter) -> None:
+    cluster = Cluster(start, "hang", "end", together=False)
+    cluster.add(0).wait_for("ready")
+    run = cluster.add(1, config="processes: [{name: side, run: [/no/such/side]}]\n")
+    assert [cluster.end(1), cluster.end(0)] == [127, 128 + signal.SIGTERM]
+    assert "killed watch" not in run.stderr
+    assert f"{cluster.names[1]} failed first: smentry: companion side cannot be started" in cluster.first_line(0)
+
+
+def test_a_stop_ends_the_wait_of_who_was_never_started(start: Starter) -> None:
+    config = "hooks: [{on: start, name: pip, run: [sh, -c, 'exit 3']}]\n"
+    cluster = Cluster(start, "end", others=tuple(addresses(1)), together=False)
+    run = cluster.add(0, "--wait-hosts", "0", "--linger", "60s", config=config)
+    wait_until(lambda: f"watch: {cluster.others[0]}: " in run.stderr, "the attempt to tell the other host")
+    assert run.stop() == 3
+    assert run.seconds < 6  # of the 8 that it would wait for the other host
+
+
+def test_with_no_time_for_what_is_left_a_host_takes_leave_all_the_same(start: Starter) -> None:
+    cluster = Cluster(start, "end", "end", options=("--linger", "0"))
+    cluster.meet()
+    for number in range(2):
+        cluster.go(number)
+        assert cluster.end(number) == 0
+    assert f"{cluster.names[0]} has taken its leave: succeeded" in cluster.runs[1].stderr
+    assert "SIGKILL" not in cluster.runs[0].stderr + cluster.runs[1].stderr
+
+
+def test_a_host_whose_watch_was_just_killed_takes_leave_all_the_same(start: Starter) -> None:
+    cluster = Cluster(start, "fail", "hang")
+    cluster.meet()
+    for pid in cluster.watches(0):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "started again in 1 s" in cluster.runs[0].stderr, "the end of the watch")
+    cluster.go(0)
+    assert [cluster.end(0), cluster.end(1)] == [1, 128 + signal.SIGTERM]
+    assert cluster.first_line(1).endswith("ValueError: bad batch")
 
 
 def test_hosts_that_never_come_up_are_not_missed(start: Starter) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from running import LIMIT
+from running import LIMIT, wait_until
 
 from smentry.hosts import watching, wire
 from smentry.hosts.asked import PORT, Asked
@@ -41,6 +42,10 @@ class Alone:
 
         self._thread = threading.Thread(target=run)
         self._thread.start()
+
+    def ends_within(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def end(self) -> None:
         self._thread.join(LIMIT)
@@ -77,6 +82,74 @@ def test_it_listens_on_the_address_that_is_its_name() -> None:
     try:
         with _connect("::1") as connection, connection.makefile("rb") as lines:
             assert wire.read(lines.readline(), 0.0, job="job", hosts=("::1",)).host == "::1"
+    finally:
+        os.write(watch.news, b"x")
+        watch.end()
+    assert watch.answered
+
+
+def test_a_watch_that_reaches_itself_by_the_name_of_another_host_says_nothing_of_it() -> None:
+    own, other = addresses(2)
+    watch = Alone(own, other, lambda _: End("succeeded", 0.0))
+    try:
+        with _connect(own) as connection, connection.makefile("rb") as lines:
+            connection.sendall(wire.hello("job", own))
+            assert wire.read(lines.readline(), 0.0, job="job", hosts=(own,)).host == own
+            assert lines.readline() == b""
+        assert not [line for line in watch.said if "not understood" in line]
+    finally:
+        os.write(watch.news, b"x")
+        watch.end()
+
+
+def test_who_may_know_its_name_already_hears_its_last_word() -> None:
+    own, other = addresses(2)
+    with socket.create_server((other, PORT)) as server:
+        server.settimeout(LIMIT)
+        watch = Alone(own, other, lambda _: End("succeeded", 0.0))
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as lines:
+            connection.settimeout(LIMIT)
+            assert lines.readline() == wire.hello("job", own)
+            os.write(watch.news, b"x")
+            assert not watch.ends_within(0.2)
+            connection.sendall(wire.hello("job", other))
+            assert wire.read(lines.readline(), 0.0, job="job", hosts=(own, other)).end == "succeeded"
+            connection.sendall(wire.heard())
+            watch.end()
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed"])
+def test_a_last_word_waits_for_a_connection_that_has_just_broken(end: str) -> None:
+    own, other = addresses(2)
+    with socket.create_server((other, PORT)) as server:
+        server.settimeout(LIMIT)
+        watch = Alone(own, other, lambda _: End(end, 0.0, "why"))
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(wire.hello("job", other))
+            wait_until(lambda: f"{other} is there" in watch.said, "the host to be known")
+        os.write(watch.news, b"x")
+        connection, _ = server.accept()
+        with connection, connection.makefile("rb") as lines:
+            connection.settimeout(LIMIT)
+            connection.sendall(wire.hello("job", other))
+            assert lines.readline() == wire.hello("job", own)
+            message = wire.read(lines.readline(), 0.0, job="job", hosts=(own, other))
+            assert (message.kind, message.end) in (("failed", ""), ("over", end))
+            assert (message.statement is not None) == (end == "failed")
+            connection.sendall(wire.heard() * 2)
+            watch.end()
+
+
+def test_without_a_thread_for_a_name_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def submit(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+    watch = Alone(*addresses(1), "no-such-host.invalid", lambda _: End("succeeded", 0.0))
+    try:
+        wait_until(lambda: len([text for text in watch.said if "can't start" in text]) >= 2, f"two tries: {watch.said}")
     finally:
         os.write(watch.news, b"x")
         watch.end()

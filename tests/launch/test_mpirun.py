@@ -109,7 +109,7 @@ def test_what_is_asked_for_stands_last_before_the_program(environment: dict[str,
     assert argv[python - 5 : python] == ["-x", "A=1", "-mca", "pml", "ucx"]
 
 
-@pytest.mark.parametrize("options", ["--NCCL_DEBUG WARN -x A", "-x A --NCCL_DEBUG=WARN"])
+@pytest.mark.parametrize("options", ["--NCCL_DEBUG WARN -x A", "-x A --NCCL_DEBUG=INFO --NCCL_DEBUG=WARN"])
 @pytest.mark.parametrize("host", HOSTS[:2])
 def test_the_toolkits_own_option_is_a_variable_on_every_host(
     environment: dict[str, str], options: str, host: str
@@ -137,6 +137,11 @@ def test_what_the_image_lacks_is_said(
     assert refused.value.code == 127
 
 
-def test_only_a_python_program_is_launched(environment: dict[str, str]) -> None:
-    with pytest.raises(RefusedError, match="only a Python program can be launched"):
-        launched(environment, "mpirun train.py".replace("mpirun", f"{environment['PATH']}/ssh"))
+def test_what_is_no_python_program_is_a_rank_as_it_is(environment: dict[str, str]) -> None:
+    words = f"{environment['PATH']}/ssh run.sh --lr 1"
+    assert launched(environment, words).argv[-4:] == words.split()
+
+
+def test_a_launcher_is_not_launched(environment: dict[str, str]) -> None:
+    with pytest.raises(RefusedError, match=r"^--launcher: mpirun is a launcher itself"):
+        launched(environment, "mpirun train.py")

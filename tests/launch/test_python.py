@@ -68,11 +68,18 @@ def test_options_in_the_first_line_of_a_script_are_kept(environment: dict[str, s
     assert python.read([str(script)], environment, "--launcher").options == ["-OO"]
 
 
-def test_the_python_that_the_user_named_is_one_whatever_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["{path}", "interpreter"])
+def test_the_python_that_the_user_named_is_one_whatever_its_name(tmp_path: Path, named: str) -> None:
     path = tmp_path / "interpreter"
     path.symlink_to(sys.executable)
-    environment = {"PATH": "", "SMENTRY_PYTHON": str(path)}
+    environment = {"PATH": str(tmp_path), "SMENTRY_PYTHON": named.format(path=path)}
     assert python.read([str(path), "a.py"], environment, "--launcher").python == str(path)
+
+
+@pytest.mark.parametrize("name", ["python3.13t", "python3.12d", "pypy3"])
+def test_other_builds_of_python_are_python(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(sys.executable)
+    assert python.read([name, "a.py"], {"PATH": str(tmp_path)}, "--launcher").script == "a.py"
 
 
 @pytest.mark.parametrize(

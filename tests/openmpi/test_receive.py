@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 from running import LIMIT
 
-from smentry.openmpi import receive
+from smentry.openmpi import handover, receive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,26 @@ def received(path: Path, *names: str) -> tuple[int, str]:
 def test_without_open_mpi_that_is_said(tmp_path: Path) -> None:
     code, said = received(tmp_path, "sshd")
     assert (code, said) == (127, "mpirun needs Open MPI in the image of every host: orted is not on PATH\n")
+
+
+def test_who_sends_nothing_or_goes_away_does_not_keep_mpirun_out(tmp_path: Path) -> None:
+    name = f"\0{tmp_path}"
+    with socket.socket(socket.AF_UNIX) as listener, subprocess.Popen(["sleep", "1000"]) as door:
+        try:
+            listener.bind(name)
+            listener.listen(8)
+            for sent in (b"", b"", b"", b"", b"orted\0--x\0", b"orted\0--x\0"):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(name)
+                    connection.sendall(sent)  # and it has gone, without waiting for an answer
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(name)
+                connection.sendall(b"orted\0--y\0")
+                connection.shutdown(socket.SHUT_WR)
+                assert receive._words(listener, 5.0, door) == ["orted", "--y"]
+                assert connection.recv(16) == handover.TAKEN
+        finally:
+            door.kill()
 
 
 def test_when_sshd_ends_nobody_can_come(tmp_path: Path) -> None:

@@ -74,16 +74,17 @@ def test_the_daemon_that_starts_ranks_for_another_host_is_nobodys_child_and_look
 
 def test_all_but_ranks_wait_for_them_where_there_is_a_launcher() -> None:
     picture = [process(2), process(3, 2, launcher=True), process(4, 3), process(5, 4), process(6, 2), process(7, 1)]
-    assert targets.waiting_for_ranks({p.pid: p for p in picture}, had=False) == {2, 3, 6, 7}
-    assert targets.waiting_for_ranks({p.pid: p for p in picture if not p.launcher}, had=True) == set()
+    assert targets.waiting_for_ranks({p.pid: p for p in picture}, ()) == {2, 3, 6, 7}
+    everybody = [p.identity for p in picture]
+    assert targets.waiting_for_ranks({p.pid: p for p in picture if not p.launcher}, everybody) == set()
 
 
 def test_a_torchrun_without_ranks_is_waited_for_only_where_it_had_some() -> None:
     torchrun = process(3, 2, launcher=True, init=True)
     alone = {p.pid: p for p in (process(2), torchrun)}
-    assert targets.waiting_for_ranks(alone, had=True) == {2, 3}
-    assert targets.waiting_for_ranks(alone, had=False) == set()
-    assert targets.waiting_for_ranks({**alone, 4: process(4, 3)}, had=False) == {2, 3}
+    assert targets.waiting_for_ranks(alone, [torchrun.identity]) == {2, 3}
+    assert targets.waiting_for_ranks(alone, [(2, 2)]) == set()
+    assert targets.waiting_for_ranks({**alone, 4: process(4, 3)}, ()) == {2, 3}
 
 
 @pytest.mark.parametrize("how", ["caught", "blocked"])

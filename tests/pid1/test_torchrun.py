@@ -78,9 +78,17 @@ def test_the_module_is_torchrun_too(tmp_path: Path, start: Starter) -> None:
     assert run.read("saved")
 
 
-@pytest.mark.parametrize("option", ["--max_restarts", "--max-restarts"])
-def test_one_that_would_start_ranks_anew_is_told(torchrun: str, start: Starter, option: str) -> None:
-    assert stopped(start, [torchrun, option, "3"])[0] == 1
+@pytest.mark.parametrize("options", [["--max_restarts", "3"], ["--max-restarts=3"], []])
+def test_one_that_would_start_ranks_anew_is_told(torchrun: str, start: Starter, options: list[str]) -> None:
+    variables = {} if options else {"PET_MAX_RESTARTS": "3"}
+    assert stopped(start, [torchrun, *options], **variables)[0] == 1
+
+
+@pytest.mark.parametrize("options", [["--max_restarts", "0"], ["--max-restarts=0"]])
+def test_one_that_is_to_start_none_anew_is_left_to_its_ranks(torchrun: str, start: Starter, options: list[str]) -> None:
+    code, run = stopped(start, [torchrun, *options], PET_MAX_RESTARTS="3")  # which the option counts over
+    assert code == 0
+    assert run.read("saved")
 
 
 def test_asked_to_tell_the_main_process_smentry_does_and_ranks_are_lost(torchrun: str, start: Starter) -> None:
@@ -93,3 +101,11 @@ def test_a_torchrun_that_has_no_rank_yet_ends_at_once(torchrun: str, tmp_path: P
     run.wait_for(str(tmp_path / "up"))
     assert run.stop() == 128 + signal.SIGTERM
     assert run.seconds < 20
+
+
+def test_so_it_does_below_a_shell_whose_trap_waits_for_it(torchrun: str, tmp_path: Path, start: Starter) -> None:
+    Path(torchrun).write_text(f"#!{sys.executable}\nopen('{tmp_path}/up', 'w')\nimport time\ntime.sleep(60)\n")
+    run = start(["sh", "-c", f"trap 'exit 7' TERM; {torchrun}; exit 5"], *OPTIONS)
+    run.wait_for(str(tmp_path / "up"))
+    assert run.stop() == 7
+    assert run.seconds < 20  # and not when nearly all of the time is used

@@ -14,6 +14,7 @@ from smentry.pid1.companions import (
     StartCompanion,
 )
 from smentry.pid1.hooks import Hook
+from smentry.pid1.linux import Process
 
 FAILED, OK = 1 << 8, 0
 
@@ -132,3 +133,13 @@ def test_one_with_a_code_of_its_own_that_cannot_be_started_keeps_nothing_from_ru
     assert isinstance(start, StartCompanion)
     here, effects = turns.step(plan, here, CompanionFailed(0, 1, "no process"), 0.0)
     assert isinstance(effects[-1], events.Start)
+
+
+def test_one_that_was_told_and_has_just_ended_is_not_told_again() -> None:
+    plan, here = running(Companion("a", ["a"]))
+    here, _ = turns.step(plan, here, events.Reaped([(2, OK)], left=True), 1.0)
+    told = []
+    for processes in ({10: Process(10, started=5)}, {}):
+        here, effects = turns.step(plan, here, events.Looked(processes, complete=True), 1.0)
+        told += [effect for effect in effects if isinstance(effect, events.Tell)]
+    assert len(told) == 1

@@ -5,13 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
+import pytest
 from running import LIMIT, wait_until
 from tapped import python, reported, supervised, supervising
 
+from smentry.pid1.events import Start
+from smentry.pid1.process import Program, StartError
+from smentry.pid1.state import Plan, State
+from smentry.pid1.stderr import Log
+from smentry.pid1.supervisor import Supervisor
+from smentry.pid1.timeline import Timeline
+from smentry.pid1.witness import Witness
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from smentry.pid1.report import Report
 
 IGNORER = (
     "import os, signal, time\n"
@@ -107,3 +119,40 @@ def test_max_runtime_is_a_reason(tmp_path: Path) -> None:
     report = supervised(tmp_path, ["sleep", "60"], plan={"max_runtime": 0.2})
     assert (report["reason"], report["code"], report["killed"]) == ("max-runtime", 128 + signal.SIGTERM, "")
     assert report["stopping"] < report["lasted"]
+
+
+@pytest.mark.parametrize("pending", [True, False], ids=["stop", "no stop"])
+def test_a_program_that_a_stop_kept_from_starting_is_no_failure(pending: bool) -> None:
+    def settle() -> Program:
+        if pending:
+            signal.raise_signal(signal.SIGTERM)
+        raise StartError(1, "not started")
+
+    told: list[tuple[str, str]] = []
+
+    def ended(report: Report) -> None:
+        told.append((report.refusal, report.reason))
+
+    program = Program(["true"], {}, "/", None, "true", "/bin/true")
+    program.settle = settle
+    plan, log = Plan(), Log(-1)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        Supervisor(program, plan, log, (), Timeline(log, plan, "true", warn_on_reap=False, path=None), ended)._start(
+            Start()
+        )
+        if pending:
+            assert signal.sigwait([signal.SIGTERM]) == signal.SIGTERM
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert told == [("not started", "SIGTERM" if pending else "")]
+
+
+def test_how_long_the_program_ran_is_what_was_said_when_it_ended() -> None:
+    told: list[float] = []
+    witness, state = Witness(Plan(), Log(-1), "true", lambda report: told.append(report.lasted)), State()
+    witness.started("true", 7, time.monotonic() - 1)
+    state.main = 7
+    witness.reaped([(7, 1 << 8)], state)
+    state.main, state.main_status, state.gone_at = 0, 1 << 8, time.monotonic() + 5
+    assert [witness.leave(1, state).lasted] == told

@@ -69,6 +69,14 @@ def test_a_hyperparameter_of_the_sdk_asks_for_a_launcher(tree: Tree, name: str, 
     assert spread(tree, Choice("none"), **{name: "true"}) is None
 
 
+@pytest.mark.parametrize("name", ["sagemaker_mpi_enabled", "sagemaker_distributed_dataparallel_enabled"])
+def test_a_text_that_is_not_true_launches_nothing(tree: Tree, name: str) -> None:
+    with pytest.raises(RefusedError, match=rf"hyperparameters\.json: {name}: expected true or false, got 'False'$"):
+        spread(tree, **{name: "False"})
+    assert spread(tree, sagemaker_mpi_enabled="null", sagemaker_torch_distributed_enabled="") is None
+    assert some(tree, sagemaker_mpi_enabled="True").asked.kind == "mpirun"
+
+
 @pytest.mark.parametrize("kind", [program.COMMAND, program.SDK, program.ON_PATH, program.SCRIPT])
 def test_only_a_program_of_the_toolkits_convention_is_launched_for_a_hyperparameter(tree: Tree, kind: str) -> None:
     assert spread(tree, kind=kind, sagemaker_torch_distributed_enabled="true") is None
@@ -138,6 +146,13 @@ def test_a_host_of_another_group_starts_its_program_by_itself(tree: Tree) -> Non
     assert spread(tree, Choice("torchrun"), **named) is None
 
 
+def test_a_group_that_the_job_has_not_is_refused(tree: Tree) -> None:
+    tree.put(RESOURCES, GROUPS)
+    named = {"sagemaker_distribution_instance_groups": '["gpu", "gpus"]'}
+    with pytest.raises(RefusedError, match=r"_instance_groups: expected some of cpu, gpu, got 'gpus'$"):
+        spread(tree, sagemaker_torch_distributed_enabled="true", **named)
+
+
 def test_without_named_groups_a_launcher_that_the_user_set_takes_all_hosts(tree: Tree) -> None:
     tree.put(RESOURCES, GROUPS)
     assert some(tree, Choice("torchrun")).cluster.hosts == ["algo-1", "algo-2", "algo-3"]
@@ -188,6 +203,23 @@ def test_mpirun_gets_the_jobs_own_options_and_its_number_of_processes(tree: Tree
     assert found.options_from == "hyperparameter sagemaker_mpi_custom_mpi_options"
     found = some(tree, Choice(processes=2, options=["-v"], options_from="--launcher-options"))
     assert (found.asked.options, found.asked.total, found.options_from) == (["-v"], 0, "--launcher-options")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("-x A=\0", "holds a NUL character"), ("-x A=\ud800", "cannot be written in the locale's encoding")],
+)
+def test_options_that_the_kernel_cannot_pass_are_refused(tree: Tree, value: str, why: str) -> None:
+    with pytest.raises(
+        RefusedError, match=rf"^hyperparameter sagemaker_mpi_custom_mpi_options: 'A=.*' {why}, so it can"
+    ):
+        spread(tree, sagemaker_mpi_enabled="true", sagemaker_mpi_custom_mpi_options=value)
+
+
+def test_an_interface_that_is_no_name_is_refused(tree: Tree) -> None:
+    tree.put(RESOURCES, {**HOSTS, "network_interface_name": "eth0\0"})
+    with pytest.raises(RefusedError, match=r"resourceconfig\.json: network_interface_name: expected a name, got 'eth0"):
+        spread(tree, Choice("torchrun"))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from smentry.training.pytorch import AgreedStop, TrainingState
 BASE = os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")
 EPOCHS = int(os.environ.get("EPOCHS", "6"))
 PAUSE = float(os.environ.get("PAUSE", "0"))
+GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if GPU else torch.device("cpu")
 
 
 def train(agreed: AgreedStop) -> None:
@@ -30,7 +32,7 @@ def train(agreed: AgreedStop) -> None:
     data = TensorDataset(points, points.sin().sum(dim=1, keepdim=True))
     sampler = DistributedSampler(data, seed=0)
     loader = DataLoader(data, batch_size=8, sampler=sampler)
-    network = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1))
+    network = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 1)).to(DEVICE)
     model = DistributedDataParallel(network)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 
@@ -42,7 +44,7 @@ def train(agreed: AgreedStop) -> None:
         for inputs, expected in state.steps(loader):
             stop.wait(PAUSE)  # a step takes its time
             optimizer.zero_grad()
-            nn.functional.mse_loss(model(inputs), expected).backward()
+            nn.functional.mse_loss(model(inputs.to(DEVICE)), expected.to(DEVICE)).backward()
             optimizer.step()
         state.save()
         say(f"saved after step {state.step}")
@@ -51,7 +53,7 @@ def train(agreed: AgreedStop) -> None:
         say(f"{agreed.reason}: {agreed.seconds_left:.0f} s to spare")
         return
     with torch.no_grad():
-        loss = nn.functional.mse_loss(model(data.tensors[0]), data.tensors[1])
+        loss = nn.functional.mse_loss(model(data.tensors[0].to(DEVICE)), data.tensors[1].to(DEVICE))
     say(f"loss {loss.item():.9f} after step {state.step}")
     if dist.get_rank() == 0:
         os.makedirs(os.path.join(BASE, "model"), exist_ok=True)
@@ -65,9 +67,11 @@ def say(what: str) -> None:
 
 
 try:
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if GPU:
+        torch.cuda.set_device(DEVICE)
+    dist.init_process_group("nccl" if GPU else "gloo")
     with AgreedStop(stop) as agreed:
-        ranks = torch.tensor([1.0, float(dist.get_rank())])
+        ranks = torch.tensor([1.0, float(dist.get_rank())], device=DEVICE)
         dist.all_reduce(ranks)
         say(f"{ranks[0]:.0f} ranks, the sum of their numbers is {ranks[1]:.0f}")
         train(agreed)

@@ -197,7 +197,8 @@ class ProcessEngine:
                     self._link(mount, Path(base), host.name)
             words = [_moved(word, base) for word in words]
             environment = {name: _moved(text, base) for name, text in environment.items()}
-            environment.setdefault("SMENTRY_WAIT_HOSTS", "0")
+            environment.setdefault("SMENTRY_WAIT_HOSTS", "0")  # their names do not resolve
+            environment.setdefault("SMENTRY_WATCH_HOSTS", "0")
             environment["SAGEMAKER_BASE_DIR"] = base
             mounts = []
         else:

@@ -117,7 +117,7 @@ def test_a_host_has_the_environment_of_a_container_and_not_the_developers(
     monkeypatch.setenv("DEVELOPERS_OWN", "1")
     hosts.run("exec env; pwd", entrypoint=("/bin/sh", "-c"), GIVEN="a\nb").wait()
     names = {line.partition("=")[0] for line in hosts.output.lines() if "=" in line}
-    own = set() if hosts.namespaces else {"SAGEMAKER_BASE_DIR", "SMENTRY_WAIT_HOSTS"}
+    own = set() if hosts.namespaces else {"SAGEMAKER_BASE_DIR", "SMENTRY_WAIT_HOSTS", "SMENTRY_WATCH_HOSTS"}
     assert names - {"PWD", "SHLVL", "_"} == {"PATH", "HOME", "HOSTNAME", "STATE", "GIVEN"} | own
     assert "HOSTNAME=algo-1" in hosts.output.lines()
 
