@@ -74,6 +74,7 @@ class SaveOnStop(Callback):  # type: ignore[misc,unused-ignore]
         self._step = self._saved = 0  # of the optimizer: after the last batch, at the last save
         self._told: tuple[Any, ...] | None = None  # what the Trainer was told by others, while it stops
         self._is_saving = False
+        self._is_due = False  # whether a save waits for the end of the epoch
         self._dumped: dict[str, Any] = {}
         self._random: dict[str, Any] | None = None  # before the validation, if there is one
 
@@ -179,14 +180,18 @@ class SaveOnStop(Callback):  # type: ignore[misc,unused-ignore]
             return
         if self._signals is not None and self._signals.requested:
             self._stop.request(str(self._signals.reason))
-        if self._stop.check():
-            self._save(trainer)
+        is_stopped = self._stop.check()
+        if is_stopped or (self._every is not None and trainer.global_step - self._saved >= self._every):
+            # From the last batch of an epoch Lightning (2.6) goes on without counting the next one as begun, and what is
+            # saved in the middle of that loses its place. From the end of the epoch it does.
+            self._is_due = trainer.is_last_batch
+            if not self._is_due:
+                self._save(trainer)
+        if is_stopped:
             loop = trainer.fit_loop
             self._told = (loop.min_epochs, loop.epoch_loop.min_steps, trainer.limit_val_batches)
             loop.min_epochs, loop.epoch_loop.min_steps, trainer.limit_val_batches = 0, 0, 0
             trainer.should_stop = True
-        elif self._every is not None and trainer.global_step - self._saved >= self._every:
-            self._save(trainer)
 
     def _has_stepped(self, trainer: Trainer, pl_module: LightningModule, batch_idx: int) -> bool:
         before, self._step = self._step, trainer.global_step
@@ -201,8 +206,8 @@ class SaveOnStop(Callback):  # type: ignore[misc,unused-ignore]
             randomness.restore(self._random)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, where it is not done by steps."""
-        if self._told is None and self._every is None:
+        """Save, where it is not done by steps, or was left to the end of the epoch."""
+        if self._is_due or (self._told is None and self._every is None):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -234,15 +239,14 @@ class SaveOnStop(Callback):  # type: ignore[misc,unused-ignore]
 
     def _save(self, trainer: Trainer) -> None:
         """Save on each host. All ranks are in it: each may have a part of the model."""
-        self._saved, self._is_saving = trainer.global_step, True
+        self._saved, self._is_saving, self._is_due = trainer.global_step, True, False
         try:
             if self._stop.is_saver:
                 write = lambda path: self._write(trainer, path)  # noqa: E731
                 save_checkpoint(self._directory, write, keep=self._keep, step=self._saved, name=_NAME)
             else:
-                trainer.save_checkpoint(
-                    os.path.join(self._directory, _NAME)
-                )  # which rank 0 alone writes, at its own path
+                # Rank 0 alone writes it, at its own path.
+                trainer.save_checkpoint(os.path.join(self._directory, _NAME))
         finally:
             self._is_saving, self._dumped = False, {}
 
@@ -288,9 +292,8 @@ class _Loader:
             iterator = workers.begin(loader)
         else:
             if self._owner.is_past_first_epoch and getattr(loader, "persistent_workers", False):
-                workers.begin(
-                    loader
-                )  # such a loader draws a number when it starts its workers, which was in the first epoch
+                # Such a loader draws a number when it starts its workers, which was in the first epoch.
+                workers.begin(loader)
             own.update(_began=resumed["began"], _given=resumed["given"])
             randomness.restore(resumed["began"], generators)
             iterator = workers.begin(loader)

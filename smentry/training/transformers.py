@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from smentry.training.checkpoint import MANIFEST, complete_name, finish
-from smentry.training.pytorch import AgreedStop, keep_workers
+from smentry.training.pytorch import AgreedStop, keep_workers, randomness
 
 if TYPE_CHECKING:
     from typing import Union
@@ -48,6 +48,7 @@ class SaveOnStop(TrainerCallback):  # type: ignore[misc,unused-ignore]
     def __init__(self, stop: GracefulStop | AgreedStop) -> None:
         self._stop = stop if isinstance(stop, AgreedStop) else AgreedStop(stop)
         self._marked: set[int] = set()  # steps that this run will come to again, marked by another one
+        self._random: dict[str, Any] | None = None  # before the evaluation, if there is one
 
     def latest_checkpoint(self, directory: Directory) -> str | None:
         """The last checkpoint of a Trainer's `output_dir` that is complete, on all hosts; None where there is none.
@@ -96,11 +97,22 @@ class SaveOnStop(TrainerCallback):  # type: ignore[misc,unused-ignore]
             control.should_save = True
             control.should_log = True  # the loss since the last time, which a checkpoint does not keep
             control.should_evaluate = False
+        self._random = randomness.states() if control.should_evaluate else None
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """What is due at the end of an epoch is not due at a stop in the middle of one."""
         if self._stop.requested:
             control.should_save = control.should_log = control.should_evaluate = False
+        self._random = randomness.states() if control.should_evaluate else None
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Let the training have the random numbers that it has without an evaluation: at a stop one may be left out."""
+        if self._random is not None:
+            randomness.restore(self._random)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """What is evaluated afterwards is none of the training's."""
+        self._random = None
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark the checkpoint as complete, once every rank has written its part of it."""

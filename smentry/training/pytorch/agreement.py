@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import os
+import pickle
 import signal
 import socket
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -158,10 +160,15 @@ class AgreedStop:
         group = self._join()
         if group is None:
             return [value]
-        values: list[Any] = [None] * dist.get_world_size(group)
+        pickled = pickle.dumps(value)  # not all_gather_object(), which needs NumPy
+        sizes = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(dist.get_world_size(group))]
         with _waiting(self._timeout):
-            dist.all_gather_object(values, value, group=group)
-        return values
+            dist.all_gather(sizes, torch.tensor([len(pickled)], dtype=torch.int64, device="cpu"), group=group)
+            longest = max(int(size) for size in sizes)
+            mine = torch.frombuffer(bytearray(pickled.ljust(longest, b"\0")), dtype=torch.uint8)
+            values = [torch.empty(longest, dtype=torch.uint8, device="cpu") for _ in sizes]
+            dist.all_gather(values, mine, group=group)
+        return [pickle.loads(bytes(each.tolist())) for each in values]  # what comes after its end is not looked at
 
     def together(self, act: Callable[[], Item]) -> list[Item]:
         """What `act()` returns on every rank. Raises what it raises on this one, RuntimeError where it fails on another one."""
@@ -219,6 +226,13 @@ class AgreedStop:
 
         found = self.together(look)
         common = [step for step in found[0] if step not in without and all(step in steps for steps in found)]
+        if not common and any(found):
+            warnings.warn(
+                f"no checkpoint in {os.fspath(directory)} is of a step that all hosts have, so there is none to go on from:"
+                " some hosts have lost theirs, or keep fewer than two",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return paths[common[-1]] if common else None
 
     # -- the agreement -----------------------------------------------------------------------------

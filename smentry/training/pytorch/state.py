@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
+import re
 import warnings
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,14 +64,15 @@ class TrainingState:
         self._keep, self._name = keep, name
         self._loader: object = None
         self._began: dict[str, Any] | None = None  # the random numbers, where this epoch began
-        self._loaded: dict[str, Any] | None = None  # where they were at the save, for the loader that is yet to come
+        # Where they were at the save or the stop: what is drawn until a loader goes on from there does not count.
+        self._loaded: dict[str, Any] | None = None
 
     def load(self) -> bool:
         """Go on from the newest checkpoint that all hosts have; False where there is none, and nothing is changed.
 
         With another number of ranks than saved it, random numbers begin anew (RuntimeWarning), and `batch` is what comes next to
-        the same place in the data. Raises OSError where it cannot be read, ValueError where it is not of these parts, and
-        what `load_state_dict` raises.
+        the same place in the data. Raises OSError where it cannot be read, ValueError where it is damaged or not of these
+        parts, and what `load_state_dict` raises.
         """
         stop = self._stop
         refused: set[int] = set()
@@ -106,7 +110,7 @@ class TrainingState:
         """Save on each host; its path there. Every rank returns when all hosts have saved.
 
         Call it after a step or an epoch. Raises what `save_checkpoint` and the parts raise on this rank, RuntimeError where
-        another rank could not save, and ValueError for tensors of which each rank has a part.
+        another rank could not save, and ValueError for tensors of which each rank has a part, and for what `load` would not take.
         """
         stop = self._stop
         now = self._loaded or randomness.states(randomness.of_loader(self._loader))
@@ -125,7 +129,7 @@ class TrainingState:
                 return None
             return save_checkpoint(
                 self._directory,
-                lambda path: torch.save(content, path),
+                lambda path: _write(content, path),
                 keep=self._keep,
                 step=self.step,
                 name=self._name,
@@ -151,6 +155,8 @@ class TrainingState:
             self.batch = 0
         elif not self.batch and self._began is not None:
             randomness.restore(self._began, randomness.of_loader(loader))  # nothing was given out: nothing was drawn
+        if not steps.complete:
+            self._loaded = randomness.states(randomness.of_loader(loader))
 
     def _begin(self, loader: Iterable[Item], skip: bool) -> AgreedSteps[Item]:
         generators = randomness.of_loader(loader)
@@ -158,9 +164,9 @@ class TrainingState:
         if self.epoch and self._loader is not loader and getattr(loader, "persistent_workers", False):
             begin(loader)  # such a loader draws a number when it starts its workers, which was in an earlier epoch
         self._loader = loader
-        if not self.batch:
+        if not self.batch or self._began is None:
             self._began = now
-        randomness.restore(self._began if skip and self._began is not None else now, generators)
+        randomness.restore(self._began if skip else now, generators)
         iterator = begin(loader)
         length = length_of(loader)
         if self.batch and skip:
@@ -181,23 +187,57 @@ class _Reader:
         self.content: dict[str, Any] = {}
 
     def read(self) -> str:
-        content = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (IsADirectoryError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{self.path} was not saved by a TrainingState, or is damaged: give it a directory of its own, or remove"
+                f" {os.path.dirname(self.path)} to go on from the one before"
+            ) from error
         if not isinstance(content, dict) or not content.keys() >= {"save", "parts", "ranks", "epoch", "batch", "step"}:
             raise ValueError(f"{self.path} was not saved by a TrainingState: give it a directory of its own")
         self.content = content
         return str(content["save"])
 
 
-def _whole(value: Any, name: str) -> Any:
-    """A state dict, unless another rank has the rest of a tensor in it: then that would be lost."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            _whole(each, f"{name}.{key}")
-    elif isinstance(value, torch.Tensor) and type(value).__name__ in ("DTensor", "ShardedTensor"):
+def _write(content: dict[str, Any], path: str) -> None:
+    """Save it as a file that can be loaded again: what cannot would be found out when there is nothing else any more."""
+    try:
+        with open(path, "xb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None  # in its place torch speaks of an "unexpected pos" where the disk is full
+        raise
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
         raise ValueError(
-            f"{name} is sharded over ranks: expected whole tensors, as get_model_state_dict() and"
-            " get_optimizer_state_dict() give with StateDictOptions(full_state_dict=True)"
-        )
+            f"the state_dict() of a part has {found[1] if found else 'something'} in it, which torch.load(weights_only=True)"
+            " does not take: expected tensors, numbers, text and containers of them, or what"
+            " torch.serialization.add_safe_globals() was told of"
+        ) from error
+
+
+def _whole(value: Any, name: str) -> Any:
+    """A state dict with numbers in the place of NumPy's, which are not loaded again; unless other ranks have parts of it."""
+    if isinstance(value, dict):
+        found = {key: _whole(each, f"{name}.{key}") for key, each in value.items()}
+        if any(found[key] is not each for key, each in value.items()):
+            value = copy.copy(value)  # of its own type, and with what is attached to it
+            for key, each in found.items():
+                value[key] = each
+    elif type(value) in (list, tuple):
+        value = type(value)(_whole(each, name) for each in value)
+    elif isinstance(value, torch.Tensor):
+        if type(value).__name__ in ("DTensor", "ShardedTensor"):
+            raise ValueError(
+                f"{name} is sharded over ranks: expected whole tensors, as get_model_state_dict() and"
+                " get_optimizer_state_dict() give with StateDictOptions(full_state_dict=True)"
+            )
+    elif type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()
     return value
 
 

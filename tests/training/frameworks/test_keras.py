@@ -26,9 +26,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 STOP_TIMEOUT = ("--stop-timeout", "60")
 LIMIT = 240.0
 BACKEND = os.environ.get("KERAS_BACKEND", "torch")
-if not all(
-    importlib.util.find_spec(name) for name in ("keras", BACKEND)
-):  # not imported: it would choose a backend here
+# Not imported: it would choose a backend here.
+if not all(importlib.util.find_spec(name) for name in ("keras", BACKEND)):
     pytest.skip(f"needs keras and {BACKEND}", allow_module_level=True)
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "KERAS_BACKEND": BACKEND}
 AVERAGED = {"use_ema": True, "ema_overwrite_frequency": 5, "gradient_accumulation_steps": 3}

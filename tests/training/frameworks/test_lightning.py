@@ -62,6 +62,15 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     assert found["weights"] == uninterrupted["weights"]
 
 
+def test_stopped_at_the_last_batch_of_an_epoch_and_again_in_the_next(
+    trainer: Preloaded, uninterrupted: dict[str, Any], tmp_path: Path
+) -> None:
+    runs = [trainer.run(tmp_path, **asked) for asked in ({"stop_at": 13}, {"stop_at": 4}, {})]
+    assert [run["step"] for run in runs] == [5, 7, 15]
+    assert [loss for run in runs for loss in run["losses"]] == uninterrupted["losses"]
+    assert runs[-1]["weights"] == uninterrupted["weights"]
+
+
 def test_workers_that_persist(trainer: Preloaded, tmp_path: Path) -> None:
     settings = {"persistent": True, "noise": 0}
     expected = trainer.run(tmp_path / "uninterrupted", **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,24 @@ def test_it_works_before_after_and_between_process_groups(ranks: Ranks) -> None:
         assert found[6:] == [[0, 1], True]
 
 
+def test_it_works_without_numpy(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError('no numpy')")
+    environment = surroundings()
+    path = os.pathsep.join(filter(None, [str(tmp_path), environment.get("PYTHONPATH")]))
+    ran = subprocess.run(
+        [sys.executable, PROGRAM, str(tmp_path), "two_hosts_with_two_ranks"],
+        env={**environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    for found in json.loads(ran.stdout)["two_hosts_with_two_ranks"]:
+        assert found[4:] == [True, 5], found
+
+
 # -- workers -----------------------------------------------------------------------------------------
 
 
@@ -165,11 +184,14 @@ def test_what_fails_on_one_fails_on_all_and_they_go_on(ranks: Ranks) -> None:
 
 def test_the_newest_that_all_hosts_have(ranks: Ranks) -> None:
     for number, found in enumerate(ranks("newest_of_all_hosts")):
-        both, without_the_torn, later, none, is_saver = found
+        both, without_the_torn, later, none, said_of_none, lost, said_of_lost, is_saver = found
         assert both == "save-00000002-step-20/checkpoint"  # two of them have step 30 as well
         assert without_the_torn == "save-00000001-step-10/checkpoint"
         assert later == f"save-0000000{4 if number else 3}-step-15/checkpoint"
         assert none is None
+        assert not said_of_none
+        assert lost is None
+        assert said_of_lost
         assert is_saver
 
 
@@ -196,9 +218,25 @@ def test_a_model_of_which_each_rank_has_a_part_is_refused(ranks: Ranks) -> None:
 
 
 def test_a_checkpoint_of_something_else_is_refused(ranks: Ranks) -> None:
-    ((other, foreign),) = ranks("other_parts")
+    ((other, foreign, directory, damaged),) = ranks("other_parts")
     assert "checkpoint.pt has model: expected the parts model, scheduler" in other
     assert "model.pt was not saved by a TrainingState" in foreign
+    assert "xgboost was not saved by a TrainingState, or is damaged" in directory
+    assert "checkpoint.pt was not saved by a TrainingState, or is damaged" in damaged
+
+
+def test_numbers_of_numpy_in_a_schedule_are_loaded_again(ranks: Ranks) -> None:
+    assert ranks("a_schedule_in_numpy") == [[True, "numpy", True]]
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(ranks: Ranks) -> None:
+    ((said, left),) = ranks("what_could_not_be_loaded")
+    assert said.startswith("the state_dict() of a part has pathlib.")
+    assert left == []
+
+
+def test_where_there_is_no_room_for_it_that_is_what_is_said(ranks: Ranks) -> None:
+    assert ranks("no_room") == [["File too large", []]]
 
 
 def test_another_number_of_ranks_goes_on_at_the_same_place_in_the_data(ranks: Ranks) -> None:
@@ -208,11 +246,25 @@ def test_another_number_of_ranks_goes_on_at_the_same_place_in_the_data(ranks: Ra
         assert "is of 2 ranks, these are 1" in heard[0]
 
 
+def test_with_another_number_of_ranks_nothing_comes_twice_after_a_stop(ranks: Ranks) -> None:
+    for found in ranks("another_number_of_ranks_and_a_stop"):
+        assert found == [16, 16]  # of 20: four were read by two ranks
+
+
 # -- the same end, stopped or not --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name", ["alone", "two ranks", "workers", "persistent workers", "a generator", "drawn with replacement"]
+    "name",
+    [
+        "alone",
+        "two ranks",
+        "workers",
+        "persistent workers",
+        "a generator",
+        "drawn with replacement",
+        "an evaluation that draws",
+    ],
 )
 def test_stopped_and_gone_on_with_it_ends_as_if_it_was_not(name: str, ranks: Ranks) -> None:
     for each in ranks(f"trained: {name}"):

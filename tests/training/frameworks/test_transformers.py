@@ -61,6 +61,9 @@ def test_a_stop_does_not_evaluate_and_saves_once(trainer: Preloaded, tmp_path: P
     arguments = {"eval_strategy": "epoch", "save_strategy": "epoch"}
     stopped = trainer.run(tmp_path, stop_at=26, arguments=arguments)
     assert (stopped["step"], stopped["evaluated"], stopped["saved"]) == (10, [5], [5, 10])
+    found, expected = (trainer.run(place, arguments=arguments) for place in (tmp_path, tmp_path / "uninterrupted"))
+    assert (found["evaluated"], expected["evaluated"]) == ([5, 15], [5, 10, 15])
+    assert same(found, expected), "an evaluation draws random numbers"
 
 
 def test_what_a_kill_has_left_is_not_gone_on_from(

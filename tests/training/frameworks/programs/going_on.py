@@ -2,12 +2,14 @@
 
 import itertools
 import os
+import resource
 import shutil
 import warnings
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.utils.data import DataLoader
 from training import Job
 
 from smentry.training import save_checkpoint
@@ -35,7 +37,12 @@ def newest_of_all_hosts(rank):
         found.append(stop.latest_checkpoint(directory))
         save_checkpoint(directory, lambda path: Path(path).write_text("."), step=15)  # from 10 on again
         found.append(stop.latest_checkpoint(directory))
-        found.append(stop.latest_checkpoint(directory / f"none-{rank.number}"))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found.append(stop.latest_checkpoint(directory / f"none-{rank.number}"))
+            found.append(bool(said))
+            found.append(stop.latest_checkpoint(directory if rank.number else directory / "lost"))
+            found.append("all hosts have" in str(said[0].message))
         found.append(stop.is_saver)
     return [path and str(Path(path).relative_to(directory)) if not isinstance(path, bool) else path for path in found]
 
@@ -109,12 +116,84 @@ def other_parts(rank):
     with AgreedStop() as stop:
         TrainingState(rank.directory / "parts", stop, model=part).save()
         save_checkpoint(rank.directory / "foreign", lambda path: torch.save(part.state_dict(), path), name="model.pt")
-        for directory, parts in (("parts", {"model": part, "scheduler": part}), ("foreign", {"model": part})):
+        save_checkpoint(rank.directory / "directory", os.mkdir, name="xgboost")
+        damaged = Path(TrainingState(rank.directory / "damaged", stop, model=part).save())
+        damaged.write_bytes(bytes(damaged.stat().st_size))
+        asked = {"parts": {"model": part, "scheduler": part}}
+        for directory in ("parts", "foreign", "directory", "damaged"):
+            parts = asked.get(directory, {"model": part})
             try:
                 TrainingState(rank.directory / directory, stop, **parts).load()
             except ValueError as error:
                 said.append(str(error))
     return said
+
+
+def a_schedule_in_numpy(rank):
+    """NumPy's numbers get into the state of the schedule, and from there into the optimizer's."""
+    import numpy
+
+    def parts():
+        model = torch.nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 + numpy.cos(epoch))
+        return {"model": model, "optimizer": optimizer, "schedule": schedule}
+
+    with AgreedStop() as stop:
+        saved = parts()
+        saved["optimizer"].step()
+        saved["schedule"].step()
+        TrainingState(rank.directory / "saved", stop, **saved).save()
+        loaded = parts()
+        found = TrainingState(rank.directory / "saved", stop, **loaded).load()
+    rates = [each["optimizer"].param_groups[0]["lr"] for each in (saved, loaded)]
+    return [found, type(rates[0]).__module__, bool(rates[0] == rates[1])]
+
+
+def what_could_not_be_loaded(rank):
+    class Part:
+        def state_dict(self):
+            return {"deep": [{"path": Path("/")}]}
+
+    with AgreedStop() as stop:
+        try:
+            TrainingState(rank.directory / "saved", stop, part=Part()).save()
+        except ValueError as error:
+            return [str(error), os.listdir(rank.directory / "saved")]
+
+
+def no_room(rank):
+    """A file may not be as large as the checkpoint."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with AgreedStop() as stop:
+        try:
+            TrainingState(rank.directory / "saved", stop, part=torch.nn.Linear(100, 100)).save()
+        except OSError as error:
+            return [os.strerror(error.errno), os.listdir(rank.directory / "saved")]
+
+
+def another_number_of_ranks_and_a_stop(rank):
+    """Saved by these ranks, gone on with by one, which is stopped: of its epoch nothing comes twice."""
+    rank.join()
+    directory = rank.directory / "shared"
+    with AgreedStop() as stop:
+        state = TrainingState(directory, stop)
+        list(itertools.islice(state.steps(list(range(10))), 2))
+        state.save()
+    own = shutil.copytree(directory, rank.directory / f"of-{rank.number}")
+    dist.destroy_process_group()
+    given = []
+    with AgreedStop() as stop, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for take in (5, 20):
+            torch.manual_seed(1)
+            state = TrainingState(own, stop)
+            state.load()
+            for item in itertools.islice(state.steps(DataLoader(list(range(20)), shuffle=True)), take):
+                given.append(int(item))
+                torch.rand(1)  # as in training
+            state.save()
+    return [len(given), len(set(given))]
 
 
 def another_number_of_ranks(rank):
@@ -149,6 +228,7 @@ CONFIGURATIONS = {
     "persistent workers": (1, (3, 10), {"workers": 2, "persistent": True, "noise": False}),
     "a generator": (1, (6, 10), {"generator": True}),
     "drawn with replacement": (1, (3, 10), {"replacement": True}),
+    "an evaluation that draws": (1, (3, 6), {"before_save": lambda state, stop: torch.rand(3)}),
 }
 
 
@@ -173,8 +253,8 @@ def trained_with(name):
 SCENARIOS = {
     function.__name__: (world, function)
     for world, functions in {
-        1: [other_parts],
-        2: [another_number_of_ranks, a_disk_is_full, sharded],
+        1: [other_parts, a_schedule_in_numpy, what_could_not_be_loaded, no_room],
+        2: [another_number_of_ranks, another_number_of_ranks_and_a_stop, a_disk_is_full, sharded],
         3: [newest_of_all_hosts, saved_by_another_timeline],
         4: [two_hosts_with_two_ranks],
     }.items()
