@@ -81,7 +81,8 @@ def test_a_host_that_is_killed_is_missed_after_the_bound(start: Starter) -> None
     killed = time.monotonic()
     cluster.kill(0)
     codes = [cluster.end(number) for number in (1, 2)]
-    assert time.monotonic() - killed >= 1  # not at once; it was last heard of up to a beat, a sixth of the bound, before
+    # Not at once; but it was last heard of up to a beat, a sixth of the bound, before that.
+    assert time.monotonic() - killed >= 1
     assert codes[1] == 1
     assert cluster.runs[2].has("saved")
     for number in (1, 2):
