@@ -129,7 +129,9 @@ def test_killed_at_any_moment_the_target_is_old_or_new(copy: Copier, here: Path,
     whole = [copy(here / "to", versions[text], refuse=refused).seconds for text in ("one", "two", "one")]
     killed, now = 0, {"one"}
     chance = random.Random(4)
-    for _ in range(40):
+    for turn in range(400):
+        if turn >= 40 and killed > 10:  # how many of them come in time depends on what else the machine does
+            break
         (other,) = set(versions) - now
         killed += copy(here / "to", versions[other], refuse=refused, kill=chance.uniform(0, max(whole))).killed
         if kind == "without exchange" and not (here / "to").exists():
