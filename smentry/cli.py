@@ -157,7 +157,7 @@ def parse(argv: list[str], invocation: Invocation) -> None:
 
 
 def _long(word: str, words: list[str], invocation: Invocation) -> None:
-    from smentry import config
+    from smentry import config, values
     from smentry.errors import RefusedError
 
     name, equals, text = word[2:].partition("=")
@@ -172,7 +172,7 @@ def _long(word: str, words: list[str], invocation: Invocation) -> None:
     option = options.get(name)
     if option is None:
         raise RefusedError(
-            f"unknown option --{name}{config.nearest(name, [*options, *_ACTIONS], '--')}; see smentry --help"
+            f"unknown option --{name}{values.nearest(name, [*options, *_ACTIONS], '--')}; see smentry --help"
         )
     if not option.takes_value:
         if equals:
@@ -184,7 +184,7 @@ def _long(word: str, words: list[str], invocation: Invocation) -> None:
 
 def _cluster(word: str, words: list[str], invocation: Invocation) -> None:
     """Short options in one word: -vvg, -e143, or -ve 143."""
-    from smentry import config
+    from smentry import config, values
     from smentry.errors import RefusedError
 
     options = {letter: option for option in config.OPTIONS for letter in option.letters}
@@ -200,7 +200,7 @@ def _cluster(word: str, words: list[str], invocation: Invocation) -> None:
         if option is None:
             within = f" in {word}" if len(word) > 2 else ""
             name = word[1:].partition("=")[0]
-            meant = "" if len(name) < 3 else config.nearest(name, [o.name for o in config.OPTIONS], "--")
+            meant = "" if len(name) < 3 else values.nearest(name, [o.name for o in config.OPTIONS], "--")
             raise RefusedError(f"unknown option -{letter}{within}{meant}; see smentry --help")
         text = option.letters[letter]
         if text is None and option.takes_value:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from smentry import values
 from smentry.errors import RefusedError
 from smentry.pid1 import signals
+from smentry.values import Choice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,144 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "/etc/smentry.yaml"
 DEFAULT_HOOKS = "/etc/smentry/hooks.d"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
-LONGEST = 366 * 86400.0
-"""Seconds of the longest duration: a longer one is a slip of the pen, and overflows the kernel's timers."""
 
 _SHELL_WORDS = frozenset(("&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1", "&>"))
-
-
-# -- what a value may look like --------------------------------------------------------------------
-
-
-def duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `2m`, `1h`, `1.5s` or `500ms`. Raises ValueError."""
-    word = text.strip().lower()
-    unit = next(unit for unit in _UNITS if word.endswith(unit))
-    digits = word[: len(word) - len(unit)].rstrip()
-    whole, _, part = digits.partition(".")
-    if not (whole.isascii() and whole.isdigit()) or (part and not (part.isascii() and part.isdigit())):
-        raise ValueError(f"expected a time such as 90, 90s, 2m, 1h or 500ms, got {text!r}")
-    seconds = float(digits) * _UNITS[unit]
-    if seconds > LONGEST:
-        raise ValueError(f"expected a time of at most 366 days, got {text!r}")
-    return seconds
-
-
-def words(text: str) -> list[str]:
-    """The words of a command as a shell would split them. Raises ValueError."""
-    if any(mark in text for mark in "'\"\\"):
-        import shlex
-
-        try:
-            found = shlex.split(text)
-        except ValueError as error:
-            raise ValueError(f"expected a command, got {text!r}: {str(error).lower()}") from None
-    else:
-        found = text.replace("\t", " ").replace("\n", " ").replace("\r", " ").split(" ")
-        found = [word for word in found if word]
-    if not found or not found[0]:
-        raise ValueError(f"expected a command, got {text!r}")
-    return found
-
-
-def truth(text: str) -> bool:
-    """Whether a word means yes. Raises ValueError."""
-    word = text.strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("0", "false", "no", "off"):
-        return False
-    raise ValueError(f"expected true or false, got {text!r}")
-
-
-def _count(text: str) -> int:
-    word = text.strip().lower()
-    if word.isascii() and word.isdigit() and len(word) == 1:
-        return int(word)
-    if word in ("true", "false"):
-        return int(word == "true")
-    raise ValueError(f"expected a number from 0 to 9, got {text!r}")
-
-
-def _processes(text: str) -> int:
-    word = text.strip()
-    if word.isascii() and word.isdigit() and len(word) <= 5 and int(word) > 0:
-        return int(word)
-    raise ValueError(f"expected a number of processes from 1 to 99999, got {text!r}")
-
-
-def _code(text: str) -> int:
-    word = text.strip()
-    if word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255:
-        return int(word)
-    raise ValueError(f"expected an exit code from 0 to 255, got {text!r}")
-
-
-def caught(text: str) -> int:
-    """The number of a signal that smentry can get. Raises ValueError."""
-    found = signals.number(text)
-    if found in (signals.KILL, signals.STOP):
-        raise ValueError(f"expected a signal that can be caught, got {text!r}")  # signal(7)
-    if found == signals.CHLD:
-        raise ValueError(f"expected a signal other than CHLD, which is how children are reaped, got {text!r}")
-    return found
-
-
-def _rewrite(text: str) -> tuple[int, int]:
-    start, colon, target = text.partition(":")
-    if not (colon and start.strip() and target.strip()):
-        raise ValueError(f"expected FROM:TO, such as TERM:INT or USR1:0, got {text!r}")
-    return caught(start), 0 if target.strip() == "0" else signals.number(target)
-
-
-def _text(text: str) -> str:
-    return text
-
-
-def _path(text: str) -> str:
-    if not text:
-        raise ValueError("expected a path, got ''")
-    return text
-
-
-def _script(text: str) -> str:
-    channel, slash, path = text.partition("/")
-    if not (channel and slash and path.strip("/")):
-        raise ValueError(f"expected CHANNEL/PATH, such as code/train.py, got {text!r}")
-    if channel in (".", "..") or path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"expected CHANNEL/PATH with a path inside the channel and no '..', got {text!r}")
-    return text
-
-
-def _user(text: str) -> str:
-    user, colon, group = text.partition(":")
-    if not user.strip() or (colon and not group.strip()):
-        raise ValueError(f"expected USER or USER:GROUP, names or numbers, got {text!r}")
-    return text
-
-
-def above_zero(text: str) -> float:
-    """Seconds of a duration above 0. Raises ValueError."""
-    seconds = duration(text)
-    if seconds <= 0:
-        raise ValueError(f"expected a time above 0, got {text!r}")
-    return seconds
-
-
-class Choice:
-    """Reads one of these words, and raises ValueError for any other. The words are `allowed`."""
-
-    __slots__ = ("allowed",)
-
-    def __init__(self, *allowed: str) -> None:
-        self.allowed = allowed
-
-    def __call__(self, text: str) -> str:
-        if text.strip() in self.allowed:
-            return text.strip()
-        raise ValueError(f"expected {', '.join(self.allowed[:-1])} or {self.allowed[-1]}, got {text!r}")
-
 
 # -- the options -----------------------------------------------------------------------------------
 
@@ -202,40 +68,40 @@ _PASSED = ("arguments", "environment", "both", "none")
 _LAUNCHERS = ("auto", "torchrun", "mpirun", "none")
 PROFILES = ("sagemaker", "ecs", "kubernetes", "batch")
 OPTIONS = (
-    Option("script", VALUE, _script, "run this file of that channel", "CHANNEL/PATH"),
-    Option("train", COMMAND, words, "the program for train", "CMD"),
-    Option("serve", COMMAND, words, "the program for serve", "CMD"),
-    Option("stop-timeout", VALUE, above_zero, "when SIGKILL comes (120s; 30s for serve)", "DUR"),
-    Option("max-runtime", VALUE, above_zero, "stop by itself after so long", "DUR"),
-    Option("linger", VALUE, duration, "time for what is left at the end (10s)", "DUR", default=10.0),
+    Option("script", VALUE, values.script, "run this file of that channel", "CHANNEL/PATH"),
+    Option("train", COMMAND, values.words, "the program for train", "CMD"),
+    Option("serve", COMMAND, values.words, "the program for serve", "CMD"),
+    Option("stop-timeout", VALUE, values.above_zero, "when SIGKILL comes (120s; 30s for serve)", "DUR"),
+    Option("max-runtime", VALUE, values.above_zero, "stop by itself after so long", "DUR"),
+    Option("linger", VALUE, values.duration, "time for what is left at the end (10s)", "DUR", default=10.0),
     Option(
         "scope", VALUE, Choice(*_SCOPES), "auto|main|group|all; -c: main, -g: group", "WHO",
         {"c": "main", "g": "group"}, "auto",
     ),
-    Option("stop-signals", LIST, caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
-    Option("rewrite", LIST, _rewrite, "pass TO on for FROM; FROM:0 drops it", "FROM:TO", {"r": None}, ()),
-    Option("success", LIST, _code, "exit 0 when the program exits CODE", "CODE", {"e": None}, ()),
-    Option("serve-signal", VALUE, caught, "what a stop tells the program for serve", "SIGNAL"),
+    Option("stop-signals", LIST, values.caught, "what requests a stop (TERM,INT,QUIT)", "LIST", default=(15, 2, 3)),
+    Option("rewrite", LIST, values.rewrite, "pass TO on for FROM; FROM:0 drops it", "FROM:TO", {"r": None}, ()),
+    Option("success", LIST, values.code, "exit 0 when the program exits CODE", "CODE", {"e": None}, ()),
+    Option("serve-signal", VALUE, values.caught, "what a stop tells the program for serve", "SIGNAL"),
     Option("parent-death", VALUE, signals.number, "get SIGNAL when the parent dies", "SIGNAL", {"p": None}),
-    Option("wait-all", FLAG, truth, "end with the last process, not the main one", default=False),
-    Option("user", VALUE, _user, "run program and hooks as that user", "USER[:GROUP]"),
-    Option("warn-on-reap", FLAG, truth, "say when an orphan is reaped", "", {"w": None}, False),
-    Option("verbose", COUNT, _count, "say more; twice: still more", "", {"v": None}, 0),
-    Option("quiet", FLAG, truth, "say errors only", "", {"q": None}, False),
+    Option("wait-all", FLAG, values.truth, "end with the last process, not the main one", default=False),
+    Option("user", VALUE, values.user, "run program and hooks as that user", "USER[:GROUP]"),
+    Option("warn-on-reap", FLAG, values.truth, "say when an orphan is reaped", "", {"w": None}, False),
+    Option("verbose", COUNT, values.count, "say more; twice: still more", "", {"v": None}, 0),
+    Option("quiet", FLAG, values.truth, "say errors only", "", {"q": None}, False),
     Option("log-format", VALUE, Choice("text", "json"), "text|json", "FORMAT", default="text"),
-    Option("hooks-dir", VALUE, _path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
+    Option("hooks-dir", VALUE, values.path, "executables in DIR/EVENT/ are hooks", "DIR", default=DEFAULT_HOOKS),
     Option("hyperparameters", VALUE, Choice(*_PASSED), "for train: arguments|environment|both|none", "HOW"),
     Option("requirements", VALUE, Choice("install", "ignore"), "install|ignore requirements.txt", "HOW", default="install"),
     Option("launcher", VALUE, Choice(*_LAUNCHERS), "for train: auto|torchrun|mpirun|none", "HOW", default="auto"),
-    Option("launcher-processes", VALUE, _processes, "processes on each host (its GPUs)", "N"),
-    Option("launcher-options", COMMAND, words, "further words for the launcher", "ARGS"),
-    Option("wait-hosts", VALUE, duration, "time for all hosts to resolve (15m; 0: none)", "DUR", default=900.0),
-    Option("watch-hosts", VALUE, duration, "a host silent so long is lost (30s; 0: never)", "DUR", default=30.0),
+    Option("launcher-processes", VALUE, values.processes, "processes on each host (its GPUs)", "N"),
+    Option("launcher-options", COMMAND, values.words, "further words for the launcher", "ARGS"),
+    Option("wait-hosts", VALUE, values.duration, "time for all hosts to resolve (15m; 0: none)", "DUR", default=900.0),
+    Option("watch-hosts", VALUE, values.silence, "a host silent so long is lost (30s; 0: never)", "DUR", default=30.0),
     Option("tap", VALUE, Choice("auto", "off"), "auto|off: listen to stderr, to say why it failed", "HOW", default="auto"),
     Option("profile", VALUE, Choice(*PROFILES), "stop timeout: sagemaker|ecs|kubernetes|batch", "PLATFORM", default=PROFILES[0]),
-    Option("timeline", VALUE, _path, "add the events of the run to PATH", "PATH"),
-    Option("dry-run", FLAG, truth, "print what would run, as YAML; start nothing", default=False),
-    Option("config", VALUE, _text, f"settings ({DEFAULT_FILE})", "FILE"),
+    Option("timeline", VALUE, values.path, "add the events of the run to PATH", "PATH"),
+    Option("dry-run", FLAG, values.truth, "print what would run, as YAML; start nothing", default=False),
+    Option("config", VALUE, str, f"settings ({DEFAULT_FILE})", "FILE"),
 )  # fmt: skip
 CONFIG = OPTIONS[-1]
 
@@ -429,7 +295,7 @@ def _apply_variables(settings: Settings, environment: Mapping[str, str]) -> None
                 if option.name == "verbose" and not environment.get("SMENTRY_QUIET"):
                     settings.quiet = False
         elif name not in _NOT_OPTIONS and not _of_kubernetes(name, environment[name]):
-            settings.warnings.append(f"{name} is no variable of smentry{nearest(name, known)}")
+            settings.warnings.append(f"{name} is no variable of smentry{values.nearest(name, known)}")
 
 
 def _of_kubernetes(name: str, value: str) -> bool:
@@ -447,11 +313,3 @@ def _apply_tini(settings: Settings, environment: Mapping[str, str]) -> None:
         level = value_of(options["verbose"], text, "TINI_VERBOSITY")  # tini's 1 is smentry's 0
         settings.put(options["verbose"], max(0, level - 1), "variable TINI_VERBOSITY")
         settings.put(options["quiet"], level == 0, "variable TINI_VERBOSITY")
-
-
-def nearest(word: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "") -> str:
-    """`; did you mean …?` for a misspelt word, or nothing."""
-    import difflib
-
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""

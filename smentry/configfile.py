@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from smentry import yamlfile
-from smentry.config import COMMAND, CONFIG, COUNT, FLAG, LIST, OPTIONS, nearest, value_of
+from smentry.config import COMMAND, CONFIG, COUNT, FLAG, LIST, OPTIONS, value_of
 from smentry.errors import RefusedError
+from smentry.values import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

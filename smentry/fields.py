@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from smentry import executable
-from smentry.config import nearest, words
 from smentry.errors import RefusedError
+from smentry.values import nearest, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from smentry import executable
-from smentry.config import above_zero, caught, duration, nearest, truth, warn_of_operators
+from smentry.config import warn_of_operators
 from smentry.errors import RefusedError
 from smentry.fields import command, items, mapping, name_of, printable, read, warn_of_command
 from smentry.pid1 import signals
 from smentry.pid1.hooks import EVENTS, SETTLED, START, STOPPING, TIMEOUT, Copy, Hook
+from smentry.values import above_zero, caught, duration, nearest, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

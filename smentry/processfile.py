@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from smentry.config import caught, truth, warn_of_operators
+from smentry.config import warn_of_operators
 from smentry.errors import RefusedError
 from smentry.fields import command, items, mapping, name_of, printable, read, warn_of_command
 from smentry.job import VERBS
 from smentry.pid1.companions import RESTARTS, Companion
+from smentry.values import caught, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -125,49 +125,6 @@ def test_a_wrong_variable_below_a_flag_does_not_matter_but_is_named_without_it()
 # -- values ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90", 90),
-        ("90s", 90),
-        ("2m", 120),
-        ("1h", 3600),
-        ("500ms", 0.5),
-        ("1.5s", 1.5),
-        (" 3 s ", 3),
-        ("0", 0),
-        ("5S", 5),
-        ("0.25", 0.25),
-    ],
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert config.duration(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "s", "-1", "+1", "1d", "1e3", "1_000", "½", "٣", "1 2", ".", "1.s.", "0x10", ".5"]
-)
-def test_no_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="expected a time such as"):
-        config.duration(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("python train.py", ["python", "train.py"]),
-        ("  python\t train.py \n", ["python", "train.py"]),
-        ("sh -c 'a  b; c'", ["sh", "-c", "a  b; c"]),
-        ('a "b c" d\\ e', ["a", "b c", "d e"]),
-        ("a#b #c", ["a#b", "#c"]),
-        ("a '' b", ["a", "", "b"]),
-        ("a\u00a0b", ["a\u00a0b"]),
-    ],
-)
-def test_a_command_is_split_as_a_shell_would(text: str, words: list[str]) -> None:
-    assert config.words(text) == words
-
-
 def test_a_shell_operator_without_a_shell_is_warned_about() -> None:
     settings = resolve([flag("train", "cd /app && python x.py")])
     assert len(settings.warnings) == 1

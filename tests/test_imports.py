@@ -15,6 +15,7 @@ ALWAYS = {
     "smentry.__main__",
     "smentry.cli",
     "smentry.config",
+    "smentry.values",
     "smentry.errors",
     "smentry.executable",
     "smentry.job",

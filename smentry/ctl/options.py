@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from smentry import config
+from smentry import values
 
 ENGINES = DOCKER, PROCESS = "docker", "process"
 
@@ -59,7 +59,7 @@ def count(text: str) -> int:
 def duration(text: str) -> float:
     """Seconds of a duration: `90`, `90s`, `2m`, `1h`, `500ms`."""
     try:
-        return config.duration(text)
+        return values.duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

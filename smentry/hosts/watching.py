@@ -99,9 +99,8 @@ class Watch:
         self._links: set[_Link] = set()
         self._accepted = 0
         self._greeted = 0  # connections on which only this side has said its name: there it may be known already
-        self._tried: set[str] = (
-            set()
-        )  # hosts that there was an attempt to connect to: who watched before was known there
+        # Hosts that there was an attempt to connect to: who watched before was known there.
+        self._tried: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused = 0
         self._last_word: Callable[[float], bytes] | None = None

@@ -122,7 +122,7 @@ def _is_usage(line: str) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     """smentry's table of options as a parser: never used to parse, for PID 1 does that without argparse."""
-    from smentry import config, job
+    from smentry import config, job, values
     from smentry.pid1 import signals
 
     made = argparse.ArgumentParser("smentry", add_help=False, allow_abbrev=False)
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument(*names, action="store_true", help=option.help)
             continue
         choices: list[str] | None = None
-        if isinstance(option.read, config.Choice):
+        if isinstance(option.read, values.Choice):
             choices = list(option.read.allowed)
         elif option.metavar == "SIGNAL":
             choices = [signals.name(number).removeprefix("SIG") for number in range(1, 32)]
