@@ -190,7 +190,7 @@ def test_nothing_of_the_job_outlives_a_smentryctl_that_is_killed(runs: Runs) -> 
     seen = 0
     while seen < 2:
         seen += "ready" in process.stderr.readline()
-    assert len(runs.alive()) >= 6
+    wait_until(lambda: len(runs.alive()) >= 6, "three processes of each host")
     process.kill()
     wait_until(lambda: not runs.alive(), "the end of everything")
     process.communicate(timeout=LIMIT)

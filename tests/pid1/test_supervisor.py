@@ -277,6 +277,7 @@ def test_a_defect_while_hooks_run_tells_waits_kills_them_too_and_runs_no_others(
 
 def test_a_defect_leaves_the_processes_of_others_alone(start: Starter) -> None:
     other = start(["sleep", "1000"])
+    wait_until(lambda: list(other.alive().values()) == ["sleep"], "the other program")
     run = start(program("saver.py"), *QUICK, init=BROKEN, BREAK="lifecycle.step@Signal")
     run.wait_for("ready")
     assert run.stop() == 1

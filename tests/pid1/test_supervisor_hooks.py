@@ -259,7 +259,7 @@ def test_a_hook_that_kills_everybody_else_does_not_keep_the_others_from_running(
 def test_what_a_start_hook_leaves_behind_goes_on_with_the_program(start: Starter) -> None:
     run = start(SAVER, config=hooks(f"on: start, {sh('setsid sleep 1000 & echo')}"))
     run.wait_for("ready")
-    assert "sleep" in run.alive().values()
+    wait_until(lambda: "sleep" in run.alive().values(), "what the hook has started")
     assert run.stop() == 0
     assert run.left == {}
 

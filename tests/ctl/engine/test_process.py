@@ -315,7 +315,7 @@ def test_nothing_outlives_who_has_started_it_even_one_that_is_killed(hosts: Host
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         assert {starter.stdout.readline(), starter.stdout.readline()} == {"ready\n", "True\n"}
-        assert len(hosts.alive()) >= 2
+        wait_until(lambda: len(hosts.alive()) >= 2, "both processes")
         victim = starter.pid
         if who == "helper":
             children = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
