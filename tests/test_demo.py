@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,7 +51,7 @@ def test_stops_and_saves_and_leaves_nothing_behind(
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told, finished = ran.stdout.index("-------- StopTrainingJob"), ran.stdout.index(": Stopped")
-    assert told < ran.stdout.index("SIGTERM: ending after epoch 3") < finished
+    assert re.search(r"SIGTERM: ending after epoch \d", ran.stdout[told:finished])
     assert told < ran.stdout.index("custom_entrypoint.sh: wrote the summary") < finished
     assert "model.tar.gz: model.json, " in ran.stdout[finished:]
     assert ("plain processes" in ran.stdout) or namespaces == "yes"

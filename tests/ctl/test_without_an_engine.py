@@ -160,7 +160,7 @@ if [ -e checkpoints/one ]; then cp checkpoints/one model; exit 0; fi
 touch model/lost
 while :; do sleep 0.05; done
 """
-    code, result, log = runs.run(script, "--interrupt-after", "700ms")
+    code, result, log = runs.run(script, "--interrupt-after", "5s")
     assert code == 0, log
     assert [entry["Status"] for entry in result["SecondaryStatusTransitions"]].count("Interrupted") == 1
     assert runs.files("model.tar.gz") == {"one": "kept\n"}

@@ -21,6 +21,8 @@ LONGEST = (
     "test_examples.py",
     "test_stop_page.py",
     "test_mpirun.py",
+    "test_hooks.py",
+    "test_ctl_serve.py",
 )
 """Files that take longest go first: begun as the last, one would keep a single worker busy when the others are through."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -18,7 +19,7 @@ import pytest
 from running import LIMIT, PROGRAMS, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 STATE = "/state"
@@ -43,17 +44,29 @@ BUILT_FROM = (
 
 def docker(*arguments: str, check: bool = True, limit: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a docker command. Where it fails and `check` is set, so does the test."""
-    ran = subprocess.run(
-        ["docker", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=limit,
-        check=False,
-    )
+    with _no_image_goes_while_one_is_built(arguments[0]):
+        ran = subprocess.run(
+            ["docker", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
     if check and ran.returncode:
         pytest.fail(f"docker {' '.join(arguments)}: exit code {ran.returncode}\n{ran.stdout}{ran.stderr}")
     return ran
+
+
+@contextlib.contextmanager
+def _no_image_goes_while_one_is_built(verb: str) -> Iterator[None]:
+    """Files of tests that run side by side build alike images: what one removes may be what another's build goes on from."""
+    if verb not in ("build", "rmi"):
+        yield
+        return
+    with open(Path(tempfile.gettempdir()) / "smentry-test-images.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if verb == "build" else fcntl.LOCK_EX)
+        yield
 
 
 def follow(commands: str, directory: Path, *, limit: float = 300, **environment: str) -> str:

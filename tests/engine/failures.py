@@ -364,7 +364,7 @@ STOPS = (
         "a stop whose time was too short",
         SAVES.format("\n\ndef save(*_):\n    print('saving', file=sys.stderr)\n    time.sleep(600)\n\n\n"),
         "train.py was still saving when its 9 s were over, or paid SIGTERM no heed: killed after ",
-        "SIGTERM had come 9.",
+        "SIGTERM had come ",
         " s before; killed: train.py (",
         ")\nsaving",
         code=137,

@@ -27,7 +27,8 @@ EXAMPLES = ROOT / "docker/examples"
 ENDINGS = ("json", "sh")
 CTL = [sys.executable, "-m", "smentry.ctl"]
 AT_ONCE = 6
-STOP = ("--stop-after", "2s", "--env", "EPOCHS=60")
+STOP = ("--stop-after", "8s", "--env", "EPOCHS=60")
+"""From the start of the container on: a busy machine takes seconds to get to the program's handler."""
 
 SCRIPTS = f"""\
 FROM {PLAIN}
@@ -192,5 +193,5 @@ def test_an_examples_request_is_completed(example: str, runs: dict[str, Ran]) ->
 def test_a_stopped_example_has_its_model(example: str, runs: dict[str, Ran]) -> None:
     ran = runs[f"readme-{example}-stopped"]
     ran.ended(3, "Stopped")
-    assert re.search(r"saved after epoch [0-4]\b", ran.log), ran.log
+    assert re.search(r"saved after epoch [1-5]?\d\b", ran.log), ran.log
     assert ran.artifacts

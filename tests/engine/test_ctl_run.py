@@ -128,8 +128,8 @@ def test_no_output_is_lost_of_a_program_that_ends_at_once(jobs: Jobs) -> None:
 
 def test_a_stop_by_the_clock_saves_the_model_and_kills_who_does_not_end(several: Several) -> None:
     stopped, limited, deaf = several(), several(), several()
-    stop = stopped.start(stopped.request("saver.py"), "--stop-after", "3s")
-    limit = limited.start(limited.request("saver.py", StoppingCondition={"MaxRuntimeInSeconds": 3}), "--json")
+    stop = stopped.start(stopped.request("saver.py"), "--stop-after", "8s")
+    limit = limited.start(limited.request("saver.py", StoppingCondition={"MaxRuntimeInSeconds": 8}), "--json")
     kill = deaf.start(deaf.request("deaf.py"), "--stop-after", "2s", "--stop-timeout", "1s")
 
     assert stop.end() == 3, stop.err
@@ -188,7 +188,8 @@ def test_an_interrupt_at_any_moment_leaves_nothing(several: Several) -> None:
         time.sleep(max(0.0, began + 0.4 * number - time.monotonic()))  # the moment is what is tested
         ran.process.send_signal(signal.SIGINT)
     for ran in running:
-        assert ran.end() in (3, 130), ran.err
+        # Where Python is in the exec() of a dataclass then, it ends by the signal, for which a shell says 130 as well.
+        assert ran.end() in (3, 130, -signal.SIGINT), ran.err
         assert "Traceback" not in "".join(ran.err)
 
 
@@ -284,7 +285,7 @@ def test_an_interruption_keeps_the_checkpoints_and_nothing_else(jobs: Jobs) -> N
     (kept / "earlier").write_text("of an earlier job")
     config = {"S3Uri": "s3://bucket/checkpoints"}
     ran = jobs.run(
-        "saver.py", "--interrupt-after", "3s", "--checkpoints", str(kept), "--json",
+        "saver.py", "--interrupt-after", "8s", "--checkpoints", str(kept), "--json",
         CheckpointConfig=config, EnableManagedSpotTraining=True,
     )  # fmt: skip
     assert ran.process.returncode == 0, ran.err

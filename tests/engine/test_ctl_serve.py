@@ -131,12 +131,13 @@ def left_over() -> str:
 
 @pytest.mark.parametrize("example", [CLASSIC, COMPANION])
 def test_a_good_endpoint_answers_what_was_in_flight(example: str, model: Path, request_file: Path) -> None:
-    ran = serve(image_of(example), "--model", model, "--request", request_file, "--concurrent", 2, PREDICT_SECONDS=1)
+    # One request only: gunicorn's other worker answers the pings.
+    ran = serve(image_of(example), "--model", model, "--request", request_file, PREDICT_SECONDS=4)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     *_, ping, answers, stop, verdict = ran.stdout.splitlines()
     assert re.fullmatch(r"/ping +200 after \d+\.\d s; (\d+) of \1 pings 200 within 2 s, slowest .*", ping)
-    assert re.fullmatch(r"/invocations +2 × 200 in 1\.\d+ s.*, 10 bytes of text/csv: 0\.50 2\.00", answers)
-    assert re.fullmatch(r"SIGTERM +exit code 0 after [\d.]+ s of 30 s; 2 in flight, all answered", stop)
+    assert re.fullmatch(r"/invocations +200 in ([4-9]|\d\d)\.\d+ s.*, 10 bytes of text/csv: 0\.50 2\.00", answers)
+    assert re.fullmatch(r"SIGTERM +exit code 0 after [\d.]+ s of 30 s; 1 in flight, answered", stop)
     assert verdict == "as the platform wants it"
     assert "server | to predict: 2\n" in ran.stdout
 
@@ -167,7 +168,7 @@ def test_the_container_sees_what_hosting_gives_it(model: Path, request_file: Pat
 
 
 def test_a_server_that_answers_nobody_when_it_is_told_to_stop(request_file: Path) -> None:
-    report = seen(ODD, "--request", request_file, "--concurrent", 3, PREDICT_SECONDS=1)
+    report = seen(ODD, "--request", request_file, "--concurrent", 3, PREDICT_SECONDS=4)
     assert [answer["status"] for answer in report["invocations"]] == [200] * 3
     assert [answer["status"] for answer in report["stop"]["in_flight"]] == [None] * 3
     (finding,) = report["findings"]
@@ -183,12 +184,12 @@ def test_a_server_that_answers_with_an_error(request_file: Path) -> None:
 
 def test_a_ping_that_is_too_slow_or_not_200_is_none() -> None:
     # Long enough for a busy machine to start the server: what is said is of the last ping.
-    report = seen(ODD, "--startup-limit", "6s", PING_SECONDS=2.5)
+    report = seen(ODD, "--startup-limit", "10s", PING_SECONDS=2.5)
     assert report["findings"] == [
-        "/ping did not answer 200 within 6 s of the start (last: no answer within 2 s), and the platform gives up then: "
+        "/ping did not answer 200 within 10 s of the start (last: no answer within 2 s), and the platform gives up then: "
         "each ping must be answered within 2 s"
     ]
-    (finding,) = seen(ODD, "--startup-limit", "6s", PING=503)["findings"]
+    (finding,) = seen(ODD, "--startup-limit", "10s", PING=503)["findings"]
     assert "(last: 503)" in finding
 
 

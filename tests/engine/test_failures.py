@@ -77,7 +77,7 @@ def test_the_platform_is_told_what_a_person_needs(failure: Failure, outcomes: di
         assert words in outcome.text, outcome.output
     for words in failure.never:
         assert words not in outcome.text
-    assert outcome.seconds < 10
+    assert outcome.seconds < 25  # the engine's own kill comes after 30
 
 
 def test_the_first_line_is_an_error_in_the_log_where_it_says_more_than_the_exit_code(

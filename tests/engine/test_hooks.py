@@ -164,7 +164,7 @@ def test_killed_during_the_copy_the_model_directory_holds_the_old_or_the_new_one
     outcomes = rounds(lambda this: _kill_during_the_copy(this, sources), "killed", image, tmp_path, 2)
     counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
-    assert any("old, while it was copied" in outcome for outcome in outcomes), counts
+    assert any("old, while it was copied" in outcome for outcome in outcomes) or ROUNDS < MANY, counts
     assert any("new" in outcome for outcome in outcomes), counts
 
 
@@ -180,12 +180,12 @@ def _kill_during_the_copy(this: Round, sources: dict[tuple[int, int], Path]) -> 
     wait_until(lambda: "is pid" in container.output, "the program")
     place = this.model if inside else this.ml
     container.kill("TERM")
-    wait_until(lambda: list(place.glob(".*smentry-*")), f"the copy to begin; {container.output}")
-    began = time.monotonic()
 
     def copied() -> bool:
         return len(os.listdir(this.model / "weights")) != FORMER[0]
 
+    wait_until(lambda: list(place.glob(".*smentry-*")) or copied(), f"the copy to begin; {container.output}")
+    began = time.monotonic()
     # Every few rounds for sure when it has been copied; at all other times whenever that is.
     moment = 0.0 if this.number % 4 == 0 else this.chance.uniform(0, 1.5)
     surely = this.number % 4 == 3
@@ -252,9 +252,9 @@ def _use_all_the_time(this: Round, timeout: int, seconds: int) -> str:
 
 def test_with_hooks_that_use_all_their_time_the_container_ends_by_itself_in_time(image: str, tmp_path: Path) -> None:
     outcomes = rounds(
-        lambda this: _use_all_the_time(this, 15, 2), "greedy", image, tmp_path, min(ROUNDS, WAITING_AT_ONCE)
+        lambda this: _use_all_the_time(this, 24, 2), "greedy", image, tmp_path, min(ROUNDS, WAITING_AT_ONCE)
     )
-    print(f"seconds of 15, by the engine's clock: {' '.join(sorted(outcomes))}")
+    print(f"seconds of 24, by the engine's clock: {' '.join(sorted(outcomes))}")
 
 
 @pytest.mark.slow

@@ -138,7 +138,7 @@ def test_a_container_that_is_off_the_network_is_missed_and_misses_the_others(net
 
 
 def test_ends_at_different_times_and_a_stop_are_nobody_s_failure(network: Network) -> None:
-    early, *saving = network.start("end", "save", "save", bound="2s")
+    early, *saving = network.start("end", "save", "save", bound="15s")
     (early.state / "go").touch()
     assert early.end() == 0
     wait_until(lambda: "algo-1 has taken its leave" in saving[0].output, "the goodbye")

@@ -112,7 +112,7 @@ def test_who_ignores_the_stop_is_killed_before_the_engine_would(engine: Engine, 
     timeout = 8
     container = engine.start("--stop-timeout", str(timeout), *program("ignorer.py"), options=options)
     container.ready()
-    code = container.stop(timeout)
+    code = container.stop(timeout + 10)
     # What the engine kills says nothing more; smentry's own kill is counted in its last line.
     assert container.killed_by_smentry() == 2, container.output
     assert code == 137
@@ -122,14 +122,14 @@ def test_who_is_too_slow_is_killed_and_the_rest_is_saved(engine: Engine) -> None
     timeout = 8
     container = engine.start("--stop-timeout", str(timeout), *program("saver.py"), environment={"SAVE_SECONDS": "60"})
     container.ready()
-    assert container.stop(timeout) == 137
+    assert container.stop(timeout + 10) == 137
     assert container.lines("told") == ["SIGTERM"]
     assert not container.has("saved")
     assert container.killed_by_smentry() == 1
 
 
 def test_max_runtime_stops_without_the_engine(engine: Engine) -> None:
-    container = engine.start("--max-runtime", "2s", *program("wrapper.sh"))
+    container = engine.start("--max-runtime", "8s", *program("wrapper.sh"))
     assert container.end() == 0, container.output
     assert container.lines("told") == ["SIGTERM"]
     assert container.has("saved")

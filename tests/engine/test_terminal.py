@@ -110,6 +110,7 @@ def test_a_shell_has_job_control(shell: Terminal) -> None:
 
 def test_a_suspended_program_is_stopped_well(engine: Engine) -> None:
     terminal = Terminal(engine, "python3", "/opt/programs/saver.py")
+    terminal.shows("training")  # before that there may be no container yet
     terminal.container.ready()
     terminal.screen.send("\x1a")
     while "T" not in terminal.container.execute("ps", "-eo", "stat="):

@@ -232,7 +232,7 @@ def test_a_second_sigint_kills_them_too(start: Starter) -> None:
 
 
 def test_at_the_limit_of_its_runtime_the_program_is_told_first(start: Starter) -> None:
-    run = start(beside("program"), "--max-runtime", "2s", config=config(companion("a")))
+    run = start(beside("program"), "--max-runtime", "6s", config=config(companion("a")))
     assert run.end() == 0
     assert run.lines("log") == ["program told SIGTERM", "program ended", "a told SIGTERM", "a ended"]
 

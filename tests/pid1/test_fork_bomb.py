@@ -14,7 +14,7 @@ STOP_TIMEOUT = 12.0
 CONFIG = f"""
 stop_timeout: {STOP_TIMEOUT:g}s
 hooks:
-  - {{on: stopping, run: [sh, -c, "echo stopping >>$STATE/log"], timeout: 500ms}}
+  - {{on: stopping, run: [sh, -c, "echo stopping >>$STATE/log"], timeout: 2s}}
   - {{on: stopped, run: [sh, -c, "echo stopped >>$STATE/log"], timeout: 3s}}
   - {{on: exit, run: [sh, -c, "echo exit >>$STATE/log"], timeout: 3s}}
 """

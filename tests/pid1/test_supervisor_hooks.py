@@ -143,7 +143,7 @@ def test_a_hook_knows_event_reason_times_and_outcome(start: Starter) -> None:
     assert stopping["SMENTRY_PID"] == str(run.facts["pid"])
     assert "SMENTRY_EXIT_CODE" not in stopping
     assert 2 < float(stopping["SMENTRY_SECONDS_LEFT"]) <= 3
-    assert before + 19 < float(stopping["SMENTRY_STOP_AT"]) < before + 21
+    assert before + 19 < float(stopping["SMENTRY_STOP_AT"]) < before + 30
     assert stopping["SMENTRY_GRACE_SECONDS"] == "13"  # of 20 s: 3 s and 2 s for hooks, 2 s for the kill
     last = env("exit")
     assert last["SMENTRY_EXIT_CODE"] == "5"
@@ -188,7 +188,7 @@ def test_two_that_write_at_once_do_not_mix_within_a_line(start: Starter) -> None
 def test_a_hook_out_of_time_is_killed_with_all_that_it_started(mode: str, start: Starter) -> None:
     """In its group, in a session of its own, and orphaned; while the program goes on."""
     forks = "trap '' TERM INT HUP; sleep 1000 & setsid sleep 1001 & (setsid sleep 1002 &) ; echo x >$STATE/forked; sleep 1003"
-    run = start(SAVER, mode=mode, config=hooks(f"on: USR2, timeout: 1s, {sh(forks)}"))
+    run = start(SAVER, mode=mode, config=hooks(f"on: USR2, timeout: 3s, {sh(forks)}"))
     run.wait_for("ready")
     run.send(signal.SIGUSR2)
     run.wait_for("forked")
@@ -245,7 +245,7 @@ def test_a_hook_that_writes_for_ever_holds_nothing_up(start: Starter) -> None:
 
 def test_a_hook_that_kills_everybody_else_does_not_keep_the_others_from_running(start: Starter) -> None:
     config = hooks(
-        f"on: stopping, {sh('kill -9 $SMENTRY_PID; sleep 0.2')}",
+        f"on: stopping, {sh('kill -9 $SMENTRY_PID; while kill -0 $SMENTRY_PID; do sleep 0.05; done')}",
         f"on: stopping, {note('never')}",
         f"on: stopped, {note('after')}",
     )

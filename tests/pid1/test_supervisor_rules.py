@@ -294,7 +294,7 @@ def test_a_daemon_left_by_a_program_that_ended_by_itself_is_told_and_may_flush(m
 
 @both
 def test_a_daemon_that_takes_longer_than_linger_is_killed(mode: str, start: Starter) -> None:
-    run = start(program("daemon.py"), "--linger", "0.3", mode=mode, save=1000, PROGRAM_EXITS="1")
+    run = start(program("daemon.py"), "--linger", "2", mode=mode, save=1000, PROGRAM_EXITS="1")
     assert run.end() == 0
     assert run.lines("told") == ["SIGTERM"]
     assert "killed" in run.stderr
@@ -330,7 +330,7 @@ def test_a_stop_reaches_what_wait_all_waits_for(mode: str, start: Starter) -> No
 
 @both
 def test_max_runtime_stops_by_itself(mode: str, start: Starter) -> None:
-    run = start(program("saver.py"), *QUICK, "--max-runtime", "0.8", mode=mode, EXIT_CODE="9")
+    run = start(program("saver.py"), *QUICK, "--max-runtime", "4", mode=mode, EXIT_CODE="9")
     assert run.end() == 9
     assert run.lines("told") == ["SIGTERM"]
     assert run.has("saved")

@@ -39,7 +39,7 @@ def test_a_stop_is_told_from_its_request_to_its_end(start: Starter) -> None:
 
 
 def test_orphans_and_the_killed_are_counted_in_the_last_line(start: Starter) -> None:
-    run = start(program("daemon.py"), "--linger", "0.3", save=1000, PROGRAM_EXITS="1")
+    run = start(program("daemon.py"), "--linger", "1.5", save=1000, PROGRAM_EXITS="1")
     run.end()
     python = sys.executable.rpartition("/")[2]
     daemon = said(run)[2].split()[1]

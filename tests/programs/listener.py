@@ -16,7 +16,7 @@ def heard(number: int, _frame: object) -> None:
     if number == signal.SIGWINCH and os.isatty(0):
         size = os.get_terminal_size(0)
         line = f"{line} {size.lines}x{size.columns}"
-    print(line, flush=True)
+    os.write(1, f"{line}\n".encode())  # print may be what is interrupted, and cannot be entered twice
     state.add("signals", line)
     if number == signal.SIGTERM:
         sys.exit(0)

@@ -68,7 +68,7 @@ def test_the_other_stop_signal(start: Starter) -> None:
 
 
 def test_max_runtime(start: Starter) -> None:
-    run = start(WAYS["directly"], *STOP_TIMEOUT, "--max-runtime", "1", save=0.2)
+    run = start(WAYS["directly"], *STOP_TIMEOUT, "--max-runtime", "6", save=0.2)
     assert run.end() == 0
     assert saved(run)["reason"] == "SIGTERM"
 

@@ -33,7 +33,7 @@ LOOK = 0.5
 """Seconds between two states of the status line."""
 LEAD = 1.0
 """Seconds that a request is ahead of SIGTERM at most; else half of the time that an answer has taken before."""
-CRASH = 1.0
+CRASH = 5.0
 """Seconds for a container to end, which has closed a connection without an answer."""
 
 

@@ -169,8 +169,10 @@ def test_a_rank_may_be_slower_than_the_jobs_own_group_allows(ranks: Ranks) -> No
 
 def test_a_rank_that_is_stuck_is_waited_for_until_the_timeout(ranks: Ranks) -> None:
     first, _, third = ranks("one_is_stuck")
-    for each in (first, third):
-        assert "another rank did not come within 1.5 s (timeout)" in each["error"]
+    # Who is first to give up leaves, and that may be what the other hears of.
+    assert first["error"]
+    assert third["error"]
+    assert any("another rank did not come within 6 s (timeout)" in each["error"] for each in (first, third))
 
 
 def test_what_fails_on_one_fails_on_all_and_they_go_on(ranks: Ranks) -> None:

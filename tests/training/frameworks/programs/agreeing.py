@@ -203,18 +203,18 @@ def one_is_killed(rank):
 
 def one_is_slow(rank):
     """Slower than the job's own group would wait for it, at the first agreement and at a later one."""
-    rank.join(timeout=timedelta(seconds=1))
+    rank.join(timeout=timedelta(seconds=3))
     with AgreedStop() as stop:
         for _ in range(2):
             if rank.number == 1:
-                time.sleep(2.5)
+                time.sleep(4.5)
             stop.agree()
     return {"error": None}
 
 
 def one_is_stuck(rank):
     rank.join()
-    with AgreedStop(timeout=1.5) as stop:
+    with AgreedStop(timeout=6.0) as stop:
         stop.agree()
         if rank.number != 1:
             return caught(rank, stop)
