@@ -72,9 +72,8 @@ class Deed:
         name = signals.name(signal)
         before = _matches(pattern)
         processes = linux.descendants(self.init)
-        if (
-            self.main and self.main not in processes
-        ):  # /proc does not show it (hidepid, proc(5)): it is all that is known of
+        # Where /proc does not show it (hidepid, proc(5)), it is all that is known of.
+        if self.main and self.main not in processes:
             processes[self.main] = linux.glance(self.main, "the main process", 0)
         asked = targets.reach(processes, self.main, signal, inherited=self.inherited).asked if self.main else []
         if not asked:

@@ -175,9 +175,8 @@ def _sync(path: str) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF) or not os.path.isdir(
-            path
-        ):  # fsync(2): not for directories here
+        # fsync(2): these say that it is not for directories here.
+        if error.errno not in (errno.EINVAL, errno.EBADF) or not os.path.isdir(path):
             raise
     finally:
         os.close(descriptor)

@@ -113,9 +113,8 @@ def _checks(target: str) -> Iterator[tuple[Callable[[], list[Finding]], Path | N
         yield _refusal(f"{target}: cannot be read: {_reason(error)}"), None
         return
     try:
-        kind = (
-            kinds.kind(path) if path.is_file() else ""
-        )  # else a FIFO, which may never have anything in it, or a device
+        # Else it is a FIFO, which may never have anything in it, or a device.
+        kind = kinds.kind(path) if path.is_file() else ""
     except OSError as error:
         yield _refusal(f"{target}: cannot be read: {_reason(error)}"), path
         return

@@ -278,9 +278,8 @@ class Display:
             rows.append(status_line(self._status))
         for row in rows:
             row.expand_tabs(8)
-            row.truncate(
-                max((size.columns or 80) - 3, 1), overflow="ellipsis"
-            )  # room for ^C, which the terminal echoes there
+            # With room for ^C, which the terminal echoes there.
+            row.truncate(max((size.columns or 80) - 3, 1), overflow="ellipsis")
         return Text("\n", no_wrap=True, end="").join(rows)
 
 

@@ -43,9 +43,8 @@ class Images:
             raise RefusedError(f"{directory}: expected an image or a directory with a Dockerfile, found none in it")
         import docker.errors
 
-        name = (
-            f"{LABEL}-built:{secrets.token_hex(8)}"  # removed by this name: an image the user has built as well stays
-        )
+        # Removed by this name: an image that the user has built from the same directory stays.
+        name = f"{LABEL}-built:{secrets.token_hex(8)}"
         with refusing(f"{directory} cannot be built"):
             try:
                 self._client.images.build(path=str(directory), tag=name, rm=True, forcerm=True)

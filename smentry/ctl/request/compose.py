@@ -119,9 +119,8 @@ def command(wanted: Wanted) -> tuple[list[str], list[str]]:
         return [runner], [path, *wanted.arguments]
     if through:
         return ["smentry"], ["--script", posixpath.normpath(wanted.script), *wanted.arguments]
-    runner = (
-        "python3" if path.endswith(".py") else "/bin/sh"
-    )  # where there is a `python` there is this, not always the other way
+    # Where there is a `python` there is a `python3`, and not always the other way.
+    runner = "python3" if path.endswith(".py") else "/bin/sh"
     return ["smentry"], [runner, path, *wanted.arguments]
 
 

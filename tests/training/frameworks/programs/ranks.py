@@ -1,11 +1,17 @@
 """Several ranks in one program: imports torch once, and forks them for each scenario. It prints what each of them returned.
 
 `ranks.py DIRECTORY SCENARIO…` prints {scenario: [the result of each rank]}; a rank that ended by itself has none.
+
+Before Python 3.12 a fork may hang in the child: _PyEval_ReInitThreads takes a lock that another thread held at that moment, one
+that begins or ends (Modules/posixmodule.c, PyOS_AfterFork_Child). torch's data loader has such threads, of the epoch before, when
+it forks its workers. So there a scenario that does not end is played once more.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import traceback
@@ -18,6 +24,9 @@ import torch.distributed as dist
 
 CONTEXT = multiprocessing.get_context("fork")
 SCENARIOS = {**agreeing.SCENARIOS, **going_on.SCENARIOS}
+LIMIT = 60.0
+"""Seconds of a scenario: the longest takes some ten."""
+ATTEMPTS = 1 if sys.version_info >= (3, 12) else 2
 
 
 class Rank:
@@ -33,12 +42,21 @@ class Rank:
     def wait_for_others(self) -> None:
         """Stay until the others have returned what they had to."""
         others = [self.directory / f"{number}" for number in range(self.world) if number != self.number]
-        until = time.monotonic() + 120
+        until = time.monotonic() + LIMIT / 2
         while not all(path.exists() for path in others) and time.monotonic() < until:
             time.sleep(0.02)
 
 
 def play(name: str, directory: Path) -> list:
+    for attempt in range(ATTEMPTS):
+        ended, results = attempted(name, directory.with_name(f"{directory.name}-{attempt}"))
+        if ended:
+            break
+    return results
+
+
+def attempted(name: str, directory: Path) -> tuple[bool, list]:
+    """Whether all ranks have ended in time, and what each returned."""
     world, function = SCENARIOS[name]
     directory.mkdir()
 
@@ -54,13 +72,27 @@ def play(name: str, directory: Path) -> list:
     processes = [CONTEXT.Process(target=child, args=(number,)) for number in range(world)]
     for process in processes:
         process.start()
-    until = time.monotonic() + 100
+    until = time.monotonic() + LIMIT
     for process in processes:
         process.join(max(0.0, until - time.monotonic()))
-        if process.is_alive():
-            process.kill()
+    late = [process.pid for process in processes if process.is_alive()]
+    for pid in late:
+        for each in (*below(pid), pid):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                os.kill(each, signal.SIGKILL)
+    for process in processes:
+        process.join()
     paths = [directory / f"{number}" for number in range(world)]
-    return [json.loads(path.read_text()) if path.exists() else None for path in paths]
+    return not late, [json.loads(path.read_text()) if path.exists() else None for path in paths]
+
+
+def below(pid: int) -> list[int]:
+    """Every process below another, its workers among them."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return children + [each for child in children for each in below(child)]
 
 
 if __name__ == "__main__":
