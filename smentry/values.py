@@ -58,6 +58,7 @@ def truth(text: str) -> bool:
 
 
 def count(text: str) -> int:
+    """How often a flag is given, 0 to 9, or a word for once or not at all. Raises ValueError."""
     word = text.strip().lower()
     if word.isascii() and word.isdigit() and len(word) == 1:
         return int(word)
@@ -67,6 +68,7 @@ def count(text: str) -> int:
 
 
 def processes(text: str) -> int:
+    """A number of processes, 1 to 99999. Raises ValueError."""
     word = text.strip()
     if word.isascii() and word.isdigit() and len(word) <= 5 and int(word) > 0:
         return int(word)
@@ -74,6 +76,7 @@ def processes(text: str) -> int:
 
 
 def code(text: str) -> int:
+    """An exit code, 0 to 255. Raises ValueError."""
     word = text.strip()
     if word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255:
         return int(word)
@@ -91,6 +94,7 @@ def caught(text: str) -> int:
 
 
 def rewrite(text: str) -> tuple[int, int]:
+    """FROM and TO of `FROM:TO` as numbers of signals; TO is 0 where FROM is dropped. Raises ValueError."""
     start, colon, target = text.partition(":")
     if not (colon and start.strip() and target.strip()):
         raise ValueError(f"expected FROM:TO, such as TERM:INT or USR1:0, got {text!r}")
@@ -98,12 +102,14 @@ def rewrite(text: str) -> tuple[int, int]:
 
 
 def path(text: str) -> str:
+    """A path, which is not empty. Raises ValueError."""
     if not text:
         raise ValueError("expected a path, got ''")
     return text
 
 
 def script(text: str) -> str:
+    """`CHANNEL/PATH`, by its text alone inside the channel. Raises ValueError."""
     channel, slash, path = text.partition("/")
     if not (channel and slash and path.strip("/")):
         raise ValueError(f"expected CHANNEL/PATH, such as code/train.py, got {text!r}")
@@ -113,6 +119,7 @@ def script(text: str) -> str:
 
 
 def user(text: str) -> str:
+    """`USER` or `USER:GROUP`, whether there is one or not. Raises ValueError."""
     user, colon, group = text.partition(":")
     if not user.strip() or (colon and not group.strip()):
         raise ValueError(f"expected USER or USER:GROUP, names or numbers, got {text!r}")

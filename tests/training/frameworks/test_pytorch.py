@@ -27,12 +27,11 @@ ASKED = {"requested": True, "complete": False, "again": 0}
 AT_THE_END = {"requested": False, "reason": None, "complete": True, "again": 3}
 
 
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
-    """What each rank of a scenario returned. One program plays them all: to import torch takes longer than any of them."""
+def played(directory: Path, *scenarios: str, **environment: str) -> dict[str, list[Any]]:
+    """What the ranks of these scenarios, or of all, returned."""
     ran = subprocess.run(
-        [sys.executable, PROGRAM, str(tmp_path_factory.mktemp("ranks"))],
-        env={**surroundings(), "OMP_NUM_THREADS": "1", "SMENTRY_GRACE_SECONDS": ""},
+        [sys.executable, PROGRAM, str(directory), *scenarios],
+        env={**surroundings(), "OMP_NUM_THREADS": "1", "SMENTRY_GRACE_SECONDS": "", **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -41,6 +40,13 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     )
     assert ran.returncode == 0, ran.stderr
     found: dict[str, list[Any]] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
+    """What each rank of a scenario returned. One program plays them all: to import torch takes longer than any of them."""
+    found = played(tmp_path_factory.mktemp("ranks"))
 
     def of(scenario: str) -> list[Any]:
         results = found[scenario]
@@ -127,19 +133,9 @@ def test_it_works_before_after_and_between_process_groups(ranks: Ranks) -> None:
 
 def test_it_works_without_numpy(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError('no numpy')")
-    environment = surroundings()
-    path = os.pathsep.join(filter(None, [str(tmp_path), environment.get("PYTHONPATH")]))
-    ran = subprocess.run(
-        [sys.executable, PROGRAM, str(tmp_path), "two_hosts_with_two_ranks"],
-        env={**environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    for found in json.loads(ran.stdout)["two_hosts_with_two_ranks"]:
+    path = os.pathsep.join(filter(None, [str(tmp_path), surroundings().get("PYTHONPATH")]))
+    name = "two_hosts_with_two_ranks"
+    for found in played(tmp_path, name, PYTHONPATH=path)[name]:
         assert found[4:] == [True, 5], found
 
 
