@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from smentry.pid1.process import Program
     from smentry.pid1.report import Report
     from smentry.pid1.stderr import Log
+
+_LAST_LINES = 5.0
+"""Seconds that whoever reads stderr has for smentry's last lines, which say how it ended, where no stop leaves less."""
 
 
 def run(job: Job, settings: Settings, environment: Mapping[str, str], mask: Iterable[int], log: Log) -> int:
@@ -33,6 +37,10 @@ def run(job: Job, settings: Settings, environment: Mapping[str, str], mask: Iter
         from smentry import outcome
 
         outcome.failed(report, job, here, log, tell=explained)
+    if log.waiting:
+        from smentry.pid1.state import RECORDED
+
+        log.catch_up(min(time.monotonic() + _LAST_LINES, report.sigkill_at - job.reserve * RECORDED))
     return report.code
 
 

@@ -1,4 +1,4 @@
-"""What smentry says, a line at a time on stderr. It never waits for whoever reads there."""
+"""What smentry says, a line at a time on stderr. Only with its last lines it waits for whoever reads there."""
 
 from __future__ import annotations
 
@@ -93,6 +93,22 @@ class Log:
                 self._flush()
             finally:
                 turn.release()
+
+    def catch_up(self, until: float) -> None:
+        """Write what waits, and wait for the reader, until `until` (time.monotonic(), seconds) at the longest."""
+        while True:
+            self.flush()
+            left = until - time.monotonic()
+            if not self.waiting or left <= 0:
+                return
+            turn = self.turn
+            if turn is not None:  # who has it waits for the same reader
+                if not turn.acquire(timeout=left):
+                    return
+                turn.release()
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            poll.poll(max(0.0, until - time.monotonic()) * 1000)
 
     def _flush(self) -> None:
         while self.waiting or self._dropped:

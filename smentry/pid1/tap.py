@@ -112,6 +112,7 @@ class Tap:
         poll = _poll(self._reader, select.POLLIN)
         buffer = memoryview(self._buffer)
         answered = None
+        owed = False  # lines wait for a turn already
         try:
             while True:
                 waiter = self._waiter
@@ -124,9 +125,14 @@ class Tap:
                 self._keep(buffer[:size])  # first: whether anybody reads it or not
                 with self._turn:
                     self._pass_on(buffer[:size])
-                if self._log.waiting:  # what smentry had to say meanwhile, and before the program goes on
+                # What smentry had to say meanwhile comes after what the program had written by then, all of which the next
+                # turn reads, and before what the program goes on to write.
+                if self._log.waiting and not owed and self._holds_something():
+                    owed = True
+                elif self._log.waiting:
                     _poll(self._real, select.POLLOUT).poll()
                     self._log.flush()
+                    owed = False
                 self._busy = False
         except OSError:
             pass  # nobody reads stderr any more

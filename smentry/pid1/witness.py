@@ -22,8 +22,9 @@ _KEPT = 20
 """So many failed hooks, deaths and victims are kept."""
 _LAST_WORDS = 0.1
 """Seconds that what the program wrote to stderr may take, before it is said that the program has ended."""
-_REST = 1.0
-"""Seconds that the rest of it may take when smentry leaves, where no stop leaves less."""
+_REST = 5.0
+"""Seconds that the rest of it may take when smentry leaves, where no stop leaves less: whoever reads may pause so long, and what
+would be lost is the end of a traceback."""
 
 
 class Witness:

@@ -378,13 +378,12 @@ def test_nothing_is_started_again_once_everything_is_to_end(number: int | None, 
     fails = companion("fails", run=sh("echo x >>$STATE/tries; exit 4"), restart="on-failure")
     script = "until [ -e $STATE/go ]; do sleep 0.05; done; exit 6"
     run = start(sh(script) if number is None else beside("program", "2"), config=config(companion("a", "2"), fails))
-    ready(run, "a")
-    wait_until(lambda: said(run, "started again in"), "the first end")
+    ready(run, "a", *(["program"] if number else []))
+    wait_until(lambda: said(run, "started again in 4 s"), "the third end, after which it is not there for longest")
     if number is None:
         (run.state / "go").touch()
         assert run.end() == 6
     else:
-        ready(run, "program")
         assert run.stop(number) == 0
     assert len(run.lines("tries")) == 1 + len(said(run, "companion fails is pid")[1:])
     assert len(said(run, "companion fails is not started again: everything ends")) == 1

@@ -1,4 +1,4 @@
-"""What smentry says on stderr: whole lines, and never a moment's wait for whoever reads there."""
+"""What smentry says on stderr: whole lines, and never a moment's wait for whoever reads there, but with the last ones."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from running import SMENTRY, program, surroundings, wait_until
+from running import LIMIT, SMENTRY, program, surroundings, wait_until
 
 from smentry.pid1.stderr import Log
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from running import Starter
 
 
@@ -37,6 +36,18 @@ def read_all(descriptor: int) -> bytes:
         if not chunk:
             return data
         data += chunk
+
+
+def fill(writer: int) -> int:
+    """Write until a pipe takes nothing more, and return how many bytes it was."""
+    os.set_blocking(writer, False)
+    filled = 0
+    try:
+        while True:
+            filled += os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return filled
 
 
 @pytest.mark.parametrize(
@@ -80,13 +91,7 @@ def test_a_line_is_never_longer_than_what_a_pipe_takes_whole(pipe: tuple[int, in
 
 def test_a_full_pipe_is_not_waited_for_and_its_lines_come_later(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    os.set_blocking(writer, False)
-    filled = 0
-    try:
-        while True:
-            filled += os.write(writer, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(writer, True)
+    filled = fill(writer)
     log = Log(0, descriptor=writer)
     began = time.monotonic()
     for number in range(5000):
@@ -146,12 +151,7 @@ def test_a_limit_of_file_size_harms_nothing(tmp_path: Path) -> None:
 
 def test_a_reader_that_does_not_read_holds_no_stop_up(tmp_path: Path) -> None:
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    try:
-        while True:
-            os.write(writer, b"x")
-    except BlockingIOError:
-        os.set_blocking(writer, True)
+    fill(writer)
     with subprocess.Popen(
         [*SMENTRY, "-vv", "--stop-timeout", "10", "--", *program("saver.py")],
         env={**surroundings(), "STATE": str(tmp_path), "SAVE_SECONDS": "0.1"},
@@ -164,6 +164,36 @@ def test_a_reader_that_does_not_read_holds_no_stop_up(tmp_path: Path) -> None:
     assert (tmp_path / "saved").exists()
     os.close(reader)
     os.close(writer)
+
+
+def test_the_last_lines_wait_for_a_reader_that_reads_late(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    fill(writer)
+    command = ["sh", "-c", f"echo >{tmp_path}/started; exit 3"]
+    with subprocess.Popen([*SMENTRY, "--", *command], env=surroundings(), stderr=writer) as process:
+        os.close(writer)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until((tmp_path / "started").exists, "the program")
+        wait_until(lambda: not children.read_text(), "the program's end")
+        with open(reader, "rb") as file:
+            data = file.read()
+        assert process.wait(LIMIT) == 3
+    assert b"ended with exit code 3" in data.splitlines()[-1]
+
+
+def test_the_last_lines_wait_only_so_long_and_for_nobody_who_has_gone(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    fill(writer)
+    log = Log(0, descriptor=writer)
+    log.info("event", "text")
+    began = time.monotonic()
+    log.catch_up(began + 0.2)
+    assert 0.2 <= time.monotonic() - began < 5
+    assert log.waiting
+    os.close(reader)
+    log.catch_up(began + LIMIT)
+    assert not log.waiting
+    assert time.monotonic() - began < 5
 
 
 def test_lines_of_several_writers_are_never_mixed(pipe: tuple[int, int]) -> None:
