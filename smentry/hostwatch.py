@@ -10,7 +10,7 @@ import marshal  # both sides are one interpreter; and it is loaded already
 import os
 import time
 
-from smentry.hosts.asked import STOP_THE_JOB
+from smentry.hosts.roster import STOP_THE_JOB
 from smentry.pid1 import signals
 from smentry.pid1.companions import RESTARTS, Companion
 from smentry.pid1.state import code_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from smentry.hosts.asked import Asked
+    from smentry.hosts.roster import Roster
     from smentry.hosts.watching import Answer, End
     from smentry.job import Job
     from smentry.pid1.report import Report
@@ -40,13 +40,13 @@ LINGER = 2.0
 
 
 class HostWatch:
-    """The watch that is `asked` for, beside `job`; `success` are exit codes, `stops` signals that request a stop. Raises OSError
+    """The watch of the `roster`, beside `job`; `success` are exit codes, `stops` signals that request a stop. Raises OSError
     where there can be no pipes to it."""
 
     def __init__(
-        self, asked: Asked, job: Job, linger: float, success: frozenset[int], stops: frozenset[int], log: Log
+        self, roster: Roster, job: Job, linger: float, success: frozenset[int], stops: frozenset[int], log: Log
     ) -> None:
-        self._asked = asked
+        self._roster = roster
         self._job = job
         self._hold = min(_HOLD, _PART * min(linger, job.grace))
         self._success = success
@@ -147,7 +147,7 @@ class HostWatch:
             from smentry.hosts.watching import Watch
 
             program = _Program(self._job.environment)
-            answer = Watch(self._asked, news, program.hear, self._hold, say).run()
+            answer = Watch(self._roster, news, program.hear, self._hold, say).run()
             with contextlib.suppress(OSError):  # the init was killed: there is nobody to tell
                 os.write(words, marshal.dumps(_words(answer)))
             return answer.code

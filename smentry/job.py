@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from smentry.config import Settings
     from smentry.hookfile import Configured
-    from smentry.hosts.asked import Asked
+    from smentry.hosts.roster import Roster
     from smentry.processfile import Configured as Companion
     from smentry.sagemaker.distribution import Spread
     from smentry.sagemaker.layout import Layout
@@ -84,7 +84,7 @@ class Job:
         self.steps: list[Step] = []
         self.settle: Callable[[], None] | None = None
         self.spread: Spread | None = None
-        self.watch: Asked | None = None
+        self.watch: Roster | None = None
 
 
 def resolve(
@@ -269,10 +269,10 @@ def _see_others(job: Job, tree: Layout, settings: Settings) -> None:
 
         job.steps.append(code.waiting(resources.hosts, settings.wait_hosts))
     if settings.watch_hosts:
-        from smentry.hosts.asked import Asked
+        from smentry.hosts.roster import Roster
 
         own, name = resources.current_host, job.environment.get("TRAINING_JOB_NAME", "")
-        job.watch = Asked(own, [host for host in resources.hosts if host != own], settings.watch_hosts, name)
+        job.watch = Roster(own, [host for host in resources.hosts if host != own], settings.watch_hosts, name)
 
 
 def _equip(job: Job, found: Found, words: list[str], bare: Mapping[str, str], settings: Settings, tree: Layout) -> None:

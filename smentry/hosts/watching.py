@@ -12,14 +12,14 @@ import socket
 import time
 
 from smentry.hosts import wire
-from smentry.hosts.asked import PORT, STOP_THE_JOB
 from smentry.hosts.ledger import FAILED, STOPPED, SUCCEEDED, UNWATCHED, Ledger, Statement
+from smentry.hosts.roster import PORT, STOP_THE_JOB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from smentry.hosts.asked import Asked
+    from smentry.hosts.roster import Roster
     from smentry.hosts.wire import Message
 
 _BEATS = 6
@@ -75,7 +75,7 @@ class _Link:
 
 
 class Watch:
-    """Watches as `asked` until the host's own program has ended, or another host's failure is a reason to stop it.
+    """Watches the `roster` until the host's own program has ended, or another host's failure is a reason to stop it.
 
     `news` is a descriptor: what comes out of it `ended` is given, until that returns how the program ended; at its end nobody
     is there any more for whom to watch. A host whose failure is perhaps not the first one waits `hold` seconds for others. `say`
@@ -84,18 +84,18 @@ class Watch:
 
     def __init__(
         self,
-        asked: Asked,
+        roster: Roster,
         news: int,
         ended: Callable[[bytes], End | None],
         hold: float,
         say: Callable[[str, str], None],
     ) -> None:
-        self._asked = asked
+        self._roster = roster
         self._news = news
         self._ended = ended
         self._hold = hold
         self._say = say
-        self._ledger = Ledger(asked.own, asked.others, asked.bound)
+        self._ledger = Ledger(roster.own, roster.others, roster.bound)
         self._links: set[_Link] = set()
         self._accepted = 0
         self._greeted = 0  # connections on which only this side has said its name: there it may be known already
@@ -128,7 +128,7 @@ class Watch:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._news, self._read_news)
         server = await self._listen()
-        self._tasks = {loop.create_task(self._dial(host)) for host in self._asked.others}
+        self._tasks = {loop.create_task(self._dial(host)) for host in self._roster.others}
         self._tasks.add(loop.create_task(self._beat()))
         try:
             return await self._watch()
@@ -177,7 +177,7 @@ class Watch:
             first = None if end.end == SUCCEEDED else self._ledger.first
             await self._take_leave(end.end, first, _FAREWELL)
             return Answer(0, first, self._left())
-        own = Statement(self._asked.own, end.at, end.text, derived=end.derived)
+        own = Statement(self._roster.own, end.at, end.text, derived=end.derived)
         self._ledger.failed(own)
         self._spread(lambda now: wire.failed(own, now))
         until = time.monotonic() + self._hold
@@ -251,7 +251,7 @@ class Watch:
 
     @property
     def _interval(self) -> float:
-        return min(_LONGEST_BEAT, self._asked.bound / _BEATS)
+        return min(_LONGEST_BEAT, self._roster.bound / _BEATS)
 
     async def _beat(self) -> None:
         while True:
@@ -265,7 +265,7 @@ class Watch:
 
     async def _listen(self) -> asyncio.AbstractServer | None:
         try:
-            return await asyncio.start_server(self._accept, address(self._asked.own), PORT, limit=wire.LONGEST)
+            return await asyncio.start_server(self._accept, address(self._roster.own), PORT, limit=wire.LONGEST)
         except OSError as error:
             why = f"port {PORT} is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
             self._say(
@@ -275,7 +275,7 @@ class Watch:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Whoever connects may be anybody; there are never more of them than a few for each host."""
-        if self._accepted > 2 * len(self._asked.others) + 16:
+        if self._accepted > 2 * len(self._roster.others) + 16:
             writer.close()
         else:
             self._tasks.add(asyncio.get_running_loop().create_task(self._serve(reader, writer)))
@@ -283,7 +283,7 @@ class Watch:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
         try:
-            await self._talk(reader, writer, set(self._asked.others))
+            await self._talk(reader, writer, set(self._roster.others))
         except ValueError as error:
             self._refused += 1
             if self._refused <= 5:
@@ -319,14 +319,14 @@ class Watch:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, expected: set[str]) -> None:
         """Until the connection ends. Raises ValueError where the other side is none of those expected, or talks nonsense."""
-        writer.write(wire.hello(self._asked.name, self._asked.own))
+        writer.write(wire.hello(self._roster.name, self._roster.own))
         self._greeted += 1
         try:
             message = self._read(await asyncio.wait_for(reader.readline(), _HELLO))
         finally:
             self._greeted -= 1
             self._changed.set()
-        if message is None or message.host == self._asked.own:
+        if message is None or message.host == self._roster.own:
             return  # itself: where hosts share a network, another one's name may lead here
         if message.kind != "hello" or message.host not in expected:
             raise ValueError("expected a hello of " + " or ".join(sorted(expected)[:3]))
@@ -350,8 +350,8 @@ class Watch:
             self._changed.set()
 
     def _read(self, line: bytes) -> Message | None:
-        known = (*self._asked.others, self._asked.own)
-        return wire.read(line, time.monotonic(), job=self._asked.name, hosts=known) if line else None
+        known = (*self._roster.others, self._roster.own)
+        return wire.read(line, time.monotonic(), job=self._roster.name, hosts=known) if line else None
 
     def _take(self, link: _Link, message: Message) -> None:
         """What a host has said."""
@@ -374,11 +374,11 @@ class Watch:
 
     def _part(self) -> None:
         """Take leave with nothing but a socket."""
-        for host in self._asked.others:
+        for host in self._roster.others:
             with contextlib.suppress(Exception), socket.create_connection((host, PORT), 1.0) as connection:
                 connection.settimeout(1.0)
-                own = self._asked
-                connection.sendall(wire.hello(own.name, own.own) + wire.over(UNWATCHED, None, 0.0))
+                hello = wire.hello(self._roster.name, self._roster.own)
+                connection.sendall(hello + wire.over(UNWATCHED, None, 0.0))
                 connection.recv(wire.LONGEST)  # its hello: closed before it is read, what was sent may be thrown away
 
 

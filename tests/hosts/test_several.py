@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import wait_until
 
-from smentry.hosts.asked import PORT
+from smentry.hosts.roster import PORT
 
 from .cluster import Cluster, addresses
 

@@ -12,7 +12,7 @@ import pytest
 from running import LIMIT, wait_until
 
 from smentry.hosts import watching, wire
-from smentry.hosts.asked import PORT, Asked
+from smentry.hosts.roster import PORT, Roster
 from smentry.hosts.watching import End, Watch
 
 from .cluster import addresses
@@ -29,7 +29,7 @@ class Alone:
         self.error: BaseException | None = None
         self.answered = False
         reader, self.news = os.pipe()
-        watch = Watch(Asked(own, [other], 30.0, "job"), reader, ended, 1.0, lambda _, text: self.said.append(text))
+        watch = Watch(Roster(own, [other], 30.0, "job"), reader, ended, 1.0, lambda _, text: self.said.append(text))
 
         def run() -> None:
             try:

@@ -1,4 +1,4 @@
-"""What is asked of the watch: which hosts, and how long they may be silent. It starts nothing, and is loaded with the job."""
+"""Whom the watch watches, and how long they may be silent. It starts nothing, and is loaded with the job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STOP_THE_JOB = 1
 """The exit code of a watch that has found a reason to stop its host."""
 
 
-class Asked:
+class Roster:
     """Host `own` watches the `others` of the job `name`: one that is silent for `bound` seconds is lost."""
 
     __slots__ = ("bound", "name", "others", "own")
