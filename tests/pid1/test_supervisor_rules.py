@@ -207,13 +207,14 @@ def test_the_workers_of_a_daemon_live_while_it_saves(start: Starter) -> None:
     assert run.left == {}
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_program_that_saves_to_the_last_moment_live(start: Starter) -> None:
     """Rule 6 is for those who could still do something about it, and they could not."""
-    run = start(program("workers.py"), "--stop-timeout", "10", save=8.3)
+    run = start(program("workers.py"), "--stop-timeout", "20", save=16.4)
     run.wait_for("ready")
     assert run.stop() == 0
     assert run.has("saved")
-    assert run.seconds < 10
+    assert run.seconds < 20
 
 
 @every_shell
