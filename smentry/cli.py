@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,13 +87,23 @@ def main(mask: Iterable[int]) -> NoReturn:
         from smentry import outcome
 
         code = outcome.refused(refused, invocation.verb, environment, log, tell=not _is_dry(invocation, environment))
+        _last_lines(log)
     except BaseException as error:
         from smentry import outcome
 
         code = outcome.broken(error, invocation.verb, environment, log, tell=not _is_dry(invocation, environment))
-    log.flush()
+        _last_lines(log)
     # Tearing the interpreter down would cost milliseconds, and there is nothing that it could save.
     os._exit(code)
+
+
+def _last_lines(log: Log) -> None:
+    """Nothing runs: whoever reads stderr has some time for the lines that say why, unless a stop comes."""
+    if log.waiting:
+        from smentry.pid1 import signals
+        from smentry.pid1.stderr import LATE, Patience
+
+        log.catch_up(Patience(time.monotonic() + LATE, (signals.INT, signals.QUIT, signals.TERM)))
 
 
 def _run(argv: list[str], environment: dict[str, str], invocation: Invocation, mask: Iterable[int], log: Log) -> int:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from smentry.pid1.report import Report
     from smentry.pid1.stderr import Log
 
-_LAST_LINES = 5.0
-"""Seconds that whoever reads stderr has for smentry's last lines, which say how it ended, where no stop leaves less."""
+_TIME_TO_LEAVE = 0.25
+"""Seconds before the platform's SIGKILL, at least, when nobody is waited for any more: a slow machine may need them to exit."""
 
 
 def run(job: Job, settings: Settings, environment: Mapping[str, str], mask: Iterable[int], log: Log) -> int:
@@ -38,9 +38,11 @@ def run(job: Job, settings: Settings, environment: Mapping[str, str], mask: Iter
 
         outcome.failed(report, job, here, log, tell=explained)
     if log.waiting:
-        from smentry.pid1.state import RECORDED
+        from smentry.pid1.state import HOOKS_END
+        from smentry.pid1.stderr import LATE, Patience
 
-        log.catch_up(min(time.monotonic() + _LAST_LINES, report.sigkill_at - job.reserve * RECORDED))
+        until = min(time.monotonic() + LATE, report.sigkill_at - max(job.reserve * HOOKS_END, _TIME_TO_LEAVE))
+        log.catch_up(Patience(until, settings.stop_signals))
     return report.code
 
 

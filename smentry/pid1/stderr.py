@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # `signal` itself loads `enum`
 import errno
 import os
 import select
@@ -11,6 +12,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 ERROR, WARNING, INFO, DEBUG, TRACE = "error", "warning", "info", "debug", "trace"
@@ -22,7 +24,35 @@ _LINE = 4096
 """Bytes of the longest line: a write of at most PIPE_BUF is whole, never mixed with others (pipe(7))."""
 
 _KEPT = 1000
-"""Lines that wait for a reader that does not read; what comes after them is counted, and dropped."""
+"""Lines that wait for a reader that does not read; what comes after them is counted, and dropped. Of smentry's own, which say how
+it ended, as many again are kept."""
+
+LATE = 5.0
+"""Seconds that whoever reads stderr may be late when smentry leaves, where no stop leaves less: log drivers pause, and what would
+be lost is the end of a traceback, and why the job failed."""
+_LOOK = 0.05
+"""Seconds between two looks for a signal meanwhile."""
+_AFTER = 0.25
+"""Seconds that who reads all the time has for the rest, though a stop has come."""
+
+
+class Patience:
+    """For whoever reads stderr: until `until` (time.monotonic(), seconds); not for long once one of `signals` has come, which are
+    blocked."""
+
+    __slots__ = ("_signals", "_until")
+
+    def __init__(self, until: float, signals: Iterable[int] = ()) -> None:
+        self._until = until
+        self._signals = frozenset(signals)
+
+    def left(self) -> float:
+        """Seconds to wait before this is asked again; 0 where it is over."""
+        now = time.monotonic()
+        if self._signals and _signal.sigpending() & self._signals:
+            self._until = min(self._until, now + _AFTER)
+            self._signals = frozenset()
+        return max(0.0, min(_LOOK, self._until - now))
 
 
 class Log:
@@ -37,10 +67,11 @@ class Log:
         self.json = json
         self._prefix = f"smentry[{os.getpid()}]: "
         self._descriptor, self._shared = _private(descriptor)
+        self._send = _sender(descriptor) if self._shared else None
         self.waiting: list[bytes] = []
         """Lines that could not be written yet."""
         self.turn: LockType | None = None
-        """Who writes to the same stderr in another thread has it meanwhile, and calls `flush` when it has given it back."""
+        """Who writes to the same stderr in another thread has it meanwhile, and sees to it that what waits then is written."""
         self._dropped = 0
 
     def error(self, event: str, message: str, **facts: Any) -> None:
@@ -77,7 +108,7 @@ class Log:
         data = text.encode("utf-8", "replace")
         if len(data) >= _LINE and not self.json:
             data = data[: _LINE - 4] + b"..."
-        if len(self.waiting) >= _KEPT:
+        if len(self.waiting) >= (2 * _KEPT if level in (INFO, WARNING, ERROR) else _KEPT):
             self._dropped += 1
         else:
             self.waiting.append(data + b"\n")
@@ -94,21 +125,26 @@ class Log:
             finally:
                 turn.release()
 
-    def catch_up(self, until: float) -> None:
-        """Write what waits, and wait for the reader, until `until` (time.monotonic(), seconds) at the longest."""
-        while True:
-            self.flush()
-            left = until - time.monotonic()
-            if not self.waiting or left <= 0:
+    def catch_up(self, patience: Patience) -> None:
+        """Write what waits, and wait for the reader as long as `patience` lasts."""
+        self.flush()
+        while self.waiting:
+            left = patience.left()
+            if not left:
                 return
             turn = self.turn
-            if turn is not None:  # who has it waits for the same reader
-                if not turn.acquire(timeout=left):
-                    return
-                turn.release()
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLOUT)
-            poll.poll(max(0.0, until - time.monotonic()) * 1000)
+            if turn is not None and not turn.acquire(timeout=left):
+                continue  # who has it waits for the same reader
+            try:
+                self._flush()
+                descriptor = self._descriptor  # none where that has found that nobody reads there
+            finally:
+                if turn is not None:
+                    turn.release()
+            if self.waiting:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLOUT)
+                poll.poll(left * 1000)
 
     def _flush(self) -> None:
         while self.waiting or self._dropped:
@@ -128,14 +164,17 @@ class Log:
                 poll.register(self._descriptor, select.POLLOUT)
                 if not poll.poll(0):
                     return False
-            # To a pipe that polls as writable so much goes without waiting (pipe(7)); to one's own, all that there is room for.
-            written = os.write(self._descriptor, line[:_LINE] if self._shared else line)
+            if self._send is not None:
+                written = self._send(line)
+            else:
+                # To a pipe that polls as writable so much goes without waiting (pipe(7)); to one's own, what there is room for.
+                written = os.write(self._descriptor, line[:_LINE] if self._shared else line)
         except BlockingIOError:
             return False
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.EFBIG):
                 # Each such write raises a signal too (write(2)); one that is said at every signal would never end.
-                self._descriptor, self._shared = -1, False
+                self._descriptor, self._shared, self._send = -1, False, None
             return True  # closed, or a full disk: there is nobody to tell
         if written < len(line):
             self.waiting[0] = line[written:]
@@ -157,6 +196,19 @@ def _private(descriptor: int) -> tuple[int, bool]:
     except OSError:
         pass
     return descriptor, True
+
+
+def _sender(descriptor: int) -> Callable[[bytes], int] | None:
+    """What writes to a socket without ever waiting, though others may fill it in between (send(2)); None where it is none."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
+        import _socket  # `socket` loads `selectors` and `enum`
+
+        send = _socket.socket(fileno=os.dup(descriptor)).send
+    except (OSError, ImportError):
+        return None
+    return lambda data: send(data, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
 
 
 def one_line(text: str) -> str:

@@ -11,17 +11,19 @@ import errno
 import os
 import select
 import stat
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from smentry.pid1.stderr import Log
+    from smentry.pid1.stderr import Log, Patience
 
 KEPT = 1 << 16
 """Bytes of the end that are remembered."""
 
 _ROOM = 1 << 16
-"""Bytes that are read at once: all that the pipe holds (pipe(7)), so that what a program wrote at once is not torn."""
+"""Bytes that are read at once: all that the pipe holds (pipe(7)), so that what a program wrote at once is not torn. A program may
+make the pipe larger."""
+_GETPIPE_SZ = 1032
+"""fcntl(2); Python has it since 3.10."""
 _STACK = 1 << 18
 """Bytes of the thread's stack."""
 _GONE = (errno.EPIPE, errno.ECONNRESET)
@@ -31,7 +33,7 @@ _GONE = (errno.EPIPE, errno.ECONNRESET)
 class Tap:
     """A pipe in the place of the stderr on `descriptor`. Raises OSError where there can be none.
 
-    `log` writes there too. Whoever does has its turn, so that no line gets into another.
+    `log` writes there too. Whoever does has its turn, so that no line gets into another (one in JSON may be longer than a write).
     """
 
     def __init__(self, log: Log, descriptor: int = 2) -> None:
@@ -70,9 +72,8 @@ class Tap:
         self._running = True
         self._log.turn = self._turn
 
-    def catch_up(self, until: float) -> bool:
-        """Wait until all that was written so far has been passed on, until `until` (time.monotonic(), seconds) at the longest;
-        whether it has been."""
+    def catch_up(self, patience: Patience) -> bool:
+        """Wait until all that was written so far has been passed on, as long as `patience` lasts; whether it has been."""
         if not self._running or self._over:
             return True
         waiter = _thread.allocate_lock()
@@ -82,17 +83,23 @@ class Tap:
             # In this order: what is not in the pipe any more was read, and `_busy` had been set before that.
             if not self._holds_something() and not self._busy:
                 return True
-            return waiter.acquire(timeout=max(0.0, until - time.monotonic()))
+            while left := patience.left():
+                if waiter.acquire(timeout=left):
+                    return True
+            return waiter.acquire(blocking=False)
         finally:
             self._waiter = None
 
-    def close(self, until: float) -> bytes:
+    def close(self, patience: Patience) -> bytes:
         """Wait like `catch_up`, and return the end of all that was written. What could not be passed on by then is lost to
         whoever reads stderr, and is in the end all the same."""
-        if not self.catch_up(until):
+        if not self.catch_up(patience):
+            import fcntl
+
             try:
                 os.set_blocking(self._reader, False)
-                for _ in range(4):  # not for ever: who is left may go on writing
+                # No more than it holds: who is left may go on writing.
+                for _ in range(1 + fcntl.fcntl(self._reader, _GETPIPE_SZ) // _ROOM):
                     self._keep(memoryview(os.read(self._reader, _ROOM)))
             except OSError:
                 pass  # that was all, or the reader of stderr has gone
@@ -125,11 +132,13 @@ class Tap:
                 self._keep(buffer[:size])  # first: whether anybody reads it or not
                 with self._turn:
                     self._pass_on(buffer[:size])
-                # What smentry had to say meanwhile comes after what the program had written by then, all of which the next
-                # turn reads, and before what the program goes on to write.
-                if self._log.waiting and not owed and self._holds_something():
+                # What smentry had to say meanwhile comes after what the program had written by then, which the next turn reads,
+                # and before what the program goes on to write.
+                if not self._log.waiting:
+                    owed = False
+                elif not owed and self._holds_something():
                     owed = True
-                elif self._log.waiting:
+                else:
                     _poll(self._real, select.POLLOUT).poll()
                     self._log.flush()
                     owed = False

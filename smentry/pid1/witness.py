@@ -6,6 +6,7 @@ import time
 
 from smentry.pid1.report import Death, HookFailure, Report
 from smentry.pid1.state import GIVE_UP
+from smentry.pid1.stderr import LATE, Patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ _KEPT = 20
 """So many failed hooks, deaths and victims are kept."""
 _LAST_WORDS = 0.1
 """Seconds that what the program wrote to stderr may take, before it is said that the program has ended."""
-_REST = 5.0
-"""Seconds that the rest of it may take when smentry leaves, where no stop leaves less: whoever reads may pause so long, and what
-would be lost is the end of a traceback."""
 
 
 class Witness:
@@ -97,7 +95,7 @@ class Witness:
                 self.report.evidence = self._baseline.evidence()
             if self._tap is not None:
                 until = time.monotonic() + min(_LAST_WORDS, self._plan.reserve / 10)
-                if self._tap.catch_up(until) and self._plan.companions:
+                if self._tap.catch_up(Patience(until)) and self._plan.companions:
                     self._last_words = self._tap.end()
             if self._ended is not None:
                 self._say_how(statuses[0], state)
@@ -142,7 +140,8 @@ class Witness:
         if self._tap is not None:
             now = time.monotonic()
             left = state.sigkill_at - self._plan.reserve * GIVE_UP - now
-            tail = self._tap.close(now + min(_REST, left / 2))  # the other half is for who says why the program failed
+            until = now + min(LATE, left / 2)  # the other half is for who says why the program failed
+            tail = self._tap.close(Patience(until, self._plan.stop_signals))
             self.report.tail = self._last_words or tail
 
     def leave(self, code: int, state: State) -> Report:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from running import LIMIT, SMENTRY, program, surroundings, wait_until
 
-from smentry.pid1.stderr import Log
+from smentry.pid1.stderr import OUTPUT, Log, Patience
+from smentry.pid1.tap import Tap
 
 if TYPE_CHECKING:
     from running import Starter
@@ -48,6 +52,12 @@ def fill(writer: int) -> int:
     except BlockingIOError:
         os.set_blocking(writer, True)
     return filled
+
+
+def is_full(writer: int) -> bool:
+    poll = select.poll()
+    poll.register(writer, select.POLLOUT)
+    return not poll.poll(0)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def test_a_full_pipe_is_not_waited_for_and_its_lines_come_later(pipe: tuple[int,
     log = Log(0, descriptor=writer)
     began = time.monotonic()
     for number in range(5000):
-        log.info("event", f"line {number}")
+        log.say(OUTPUT, "hook", f"line {number}", {})
     assert time.monotonic() - began < 5
     assert len(read_all(reader)) == filled
     log.flush()
@@ -187,13 +197,89 @@ def test_the_last_lines_wait_only_so_long_and_for_nobody_who_has_gone(pipe: tupl
     log = Log(0, descriptor=writer)
     log.info("event", "text")
     began = time.monotonic()
-    log.catch_up(began + 0.2)
+    log.catch_up(Patience(began + 0.2))
     assert 0.2 <= time.monotonic() - began < 5
     assert log.waiting
     os.close(reader)
-    log.catch_up(began + LIMIT)
+    log.catch_up(Patience(began + LIMIT))
     assert not log.waiting
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("tap", ["auto", "off"])
+def test_the_last_lines_do_not_wait_once_a_stop_comes(tap: str, tmp_path: Path, pipe: tuple[int, int]) -> None:
+    """The program ended by itself, so that no stop has a deadline yet."""
+    reader, writer = pipe
+    fill(writer)
+    (tmp_path / "input/config").mkdir(parents=True)
+    command = [*SMENTRY, "--tap", tap, "--", "sh", "-c", f"echo >{tmp_path}/started; echo why >&2; exit 3"]
+    if tap == "off":
+        command[-1] = command[-1].replace("echo why >&2; ", "")
+    environment = {**surroundings(), "SAGEMAKER_BASE_DIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=writer) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until((tmp_path / "started").exists, "the program")
+        wait_until(lambda: not children.read_text(), "the program's end")
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(LIMIT) == 3
+        assert time.monotonic() - began < 3
+    os.close(reader)
+    os.close(writer)
+
+
+def test_why_nothing_is_started_waits_for_a_reader_that_reads_late(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    fill(writer)
+    with subprocess.Popen([*SMENTRY, "--no-such-option"], env=surroundings(), stderr=writer) as process:
+        os.close(writer)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        with open(reader, "rb") as file:
+            assert b"unknown option --no-such-option" in file.read()
+        assert process.wait(LIMIT) == 2
+
+
+def test_nobody_waits_for_a_reader_of_whom_the_tap_has_found_that_it_has_gone() -> None:
+    for _ in range(20):
+        reader, writer = os.pipe()
+        fill(writer)
+        os.read(reader, 4096)
+        log = Log(0, descriptor=writer)
+        tap = Tap(log, writer)
+        tap.run()
+        full = partial(is_full, writer)
+        assert log.turn
+        with log.turn:
+            log.info("event", "text")
+        os.write(tap.streams()[2], b"y" * 4096)
+        wait_until(full, "the tap's thread to have filled the pipe")
+        gone = threading.Timer(0.01, os.close, [reader])
+        gone.start()
+        began = time.monotonic()
+        log.catch_up(Patience(began + LIMIT))
+        assert time.monotonic() - began < LIMIT
+        gone.join()
+        os.close(writer)
+
+
+def test_what_hooks_write_does_not_take_the_place_of_how_it_ended(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    log = Log(0, descriptor=writer)
+    fill(writer)
+    for number in range(3000):
+        log.say(OUTPUT, "hook", f"line {number}", {})
+    log.info("event", "ended")
+    log.error("event", "why")
+    read_all(reader)
+    log.catch_up(Patience(time.monotonic() + LIMIT))
+    lines = [line.partition(": ")[2] for line in read_all(reader).decode().splitlines()]
+    assert lines == [
+        *(f"line {number}" for number in range(1000)),
+        "ended",
+        "error: why",
+        "warning: 2000 lines were lost: nobody read them",
+    ]
 
 
 def test_lines_of_several_writers_are_never_mixed(pipe: tuple[int, int]) -> None:

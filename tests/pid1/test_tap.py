@@ -304,7 +304,7 @@ def test_a_broken_pipe_is_no_signal_to_pass_on(tmp_path: Path) -> None:
         "import _signal, os, sys, time\n"
         "_signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())\n"
         "from smentry.pid1 import tap\n"
-        "from smentry.pid1.stderr import Log\n"
+        "from smentry.pid1.stderr import Log, Patience\n"
         "reader, writer = os.pipe()\n"
         "found = tap.Tap(Log(), writer)\n"
         "source = found.streams()[2]\n"
@@ -315,7 +315,7 @@ def test_a_broken_pipe_is_no_signal_to_pass_on(tmp_path: Path) -> None:
         "    while True: os.write(source, b'x'); time.sleep(0.01)\n"
         "except BrokenPipeError: pass\n"
         "_signal.sigtimedwait({13}, 0)\n"  # of this thread's own
-        "print(sorted(map(int, _signal.sigpending())), found.close(time.monotonic() + 5)[:1])\n"
+        "print(sorted(map(int, _signal.sigpending())), found.close(Patience(time.monotonic() + 5))[:1])\n"
     )
     done = subprocess.run(python(code), env=surroundings(), capture_output=True, text=True, timeout=LIMIT, check=True)
     assert done.stdout == "[] b'x'\n"
@@ -402,14 +402,14 @@ def test_what_waits_is_passed_on_without_waiting_for_the_end_of_the_pipe(tmp_pat
     code = (
         "import array, fcntl, os, termios, time\n"
         "from smentry.pid1 import tap\n"
-        "from smentry.pid1.stderr import Log\n"
+        "from smentry.pid1.stderr import Log, Patience\n"
         "fcntl.fcntl(2, 1031, 4096)\n"  # F_SETPIPE_SZ: what has been read is far from having been written
         "found = tap.Tap(Log())\n"
         "found.run()\n"
         "os.write(found.streams()[2], b'z' * 60000)\n"
         "left = array.array('i', [1])\n"
         "while left[0]: fcntl.ioctl(found.streams()[2], termios.FIONREAD, left)\n"
-        "assert found.close(time.monotonic() + 1000) == b'z' * 60000\n"
+        "assert found.close(Patience(time.monotonic() + 1000)) == b'z' * 60000\n"
         "os._exit(0)\n"
     )
     done = subprocess.run(python(code), env=surroundings(), capture_output=True, timeout=LIMIT, check=True)
@@ -423,7 +423,7 @@ def test_while_it_writes_smentrys_own_lines_wait_and_come_next() -> None:
     code = (
         "import os\n"
         "from smentry.pid1 import tap\n"
-        "from smentry.pid1.stderr import Log\n"
+        "from smentry.pid1.stderr import Log, Patience\n"
         "log = Log()\n"
         "found = tap.Tap(log)\n"
         "found.run()\n"
