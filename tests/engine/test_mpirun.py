@@ -148,8 +148,9 @@ def found(pattern: str, log: str) -> list[tuple[str, ...]]:
 
 
 def told(log: str) -> list[str]:
-    """The names of those that were told to stop, on any host."""
-    lines = re.findall(r"^algo-\d \| smentry\[1\]: told (.*) SIGTERM after", log, re.MULTILINE)
+    """The names of those that were told to stop, on any host, but for what is left once a main process has gone."""
+    stop = r"^algo-\d \| smentry\[1\]: told (.*) SIGTERM after .* s: (?!the main process has gone)"
+    lines = re.findall(stop, log, re.MULTILINE)
     return [each.partition(" ")[0] for line in lines for each in line.split(", ")]
 
 
