@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LOOK = 0.1
 """Seconds between two looks for the path that a signal's effect is waited for with."""
+_LONGEST_WORD = 0.5
+"""Seconds that saying so has, when a hook has waited in vain, before its time is over; less where its time is short."""
 
 
 class Deed:
@@ -93,6 +95,8 @@ class Deed:
 
     def _wait(self, pattern: str, before: dict[str, tuple[int, int]], sent: list[int], name: str) -> int:
         began = time.monotonic()
+        # Before it is killed it says that it was in vain, for which a busy machine may need some time.
+        until = self.deadline - max(2 * _LOOK, min(_LONGEST_WORD, (self.deadline - began) / 10))
         while True:
             left = any(_is_there(pid) for pid in sent)
             new = [path for path, version in _matches(pattern).items() if version != before.get(path)]
@@ -102,7 +106,7 @@ class Deed:
             if not left:
                 say(f"nothing new matches {pattern}, and who was sent {name} has gone")
                 return 1
-            if time.monotonic() + 2 * _LOOK > self.deadline:
+            if time.monotonic() > until:
                 say(f"nothing new matches {pattern} after {time.monotonic() - began:.1f} s")
                 return 1
             time.sleep(_LOOK)

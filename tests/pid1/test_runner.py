@@ -92,7 +92,7 @@ def test_waiting_in_vain_says_for_what(start: Starter) -> None:
     source = f"import signal, sys, time; sys.path.insert(0, {str(PROGRAMS)!r}); import state\n"
     source += "signal.signal(signal.SIGUSR1, lambda *_: None); state.ready()\nwhile True: time.sleep(0.05)"
     run = start(
-        [sys.executable, "-c", source], config=config("on: stopping, signal: USR1, wait_for: $STATE/x*, timeout: 1s")
+        [sys.executable, "-c", source], config=config("on: stopping, signal: USR1, wait_for: $STATE/x*, timeout: 4s")
     )
     run.wait_for("ready")
     run.stop()
