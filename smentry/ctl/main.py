@@ -6,10 +6,10 @@ import argparse
 import importlib
 import io
 import os
-import signal
 import sys
 
 import smentry
+from smentry.ctl import interrupts
 from smentry.errors import USAGE, RefusedError
 
 TYPE_CHECKING = False
@@ -72,17 +72,13 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed: what is opened takes the lowest free descriptor, which is its own
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-    default = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
-    for number in default:  # like ^C, so that containers and directories are removed
-        signal.signal(number, signal.default_int_handler)
     try:
-        try:
-            return _run(words)
-        finally:
-            if sys.stdout:
-                sys.stdout.flush()
-            for number in default:
-                signal.signal(number, signal.SIG_DFL)
+        with interrupts.raising():
+            try:
+                return _run(words)
+            finally:
+                if sys.stdout:
+                    sys.stdout.flush()
     except BrokenPipeError:  # `smentryctl … | head`: what reads has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter tries again at its exit, and says so
         return 1
@@ -97,8 +93,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str] | None) -> int:
     arguments = parser().parse_args(words)
+    interrupts.check()
     try:
-        return int(arguments.call(arguments))
+        code = int(arguments.call(arguments))
+        interrupts.check()
+        return code
     except RefusedError as refused:
         print(f"smentryctl: {refused.message}", *refused.details, sep="\n", file=sys.stderr)
         return FAILED if refused.code == FAILED else USAGE

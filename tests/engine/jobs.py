@@ -194,7 +194,10 @@ class Ran:
 
     def end(self, limit: float = LIMIT) -> int:
         """Its exit code, when it has ended."""
-        code = self.process.wait(limit)
+        try:
+            code = self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it has not ended after {limit:g} s; it said {self.out}{self.err}") from None
         for reader in self._readers:
             reader.join()
         self.close()

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smentry.ctl import interrupts
 from smentry.ctl.data.pipes import feeding
 from smentry.ctl.data.tree import lay_out
 from smentry.ctl.display.screen import Status
@@ -99,9 +100,11 @@ class Asking:
         self.events: queue.SimpleQueue[course.Event | RefusedError] = queue.SimpleQueue()
         self._asked = False
         self._raising = False
+        self._raised = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Asking:
+        interrupts.check()
         for number in self.SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                 self._before[number] = signal.signal(number, self._caught)
@@ -114,18 +117,21 @@ class Asking:
     def _caught(self, number: int, frame: object) -> None:
         if self._raising:
             self._raising = False  # so that one more does not end what is done about it
-            raise KeyboardInterrupt
+            self._raised = True
+            raise interrupts.Interrupt
         self.events.put(KillAsked() if self._asked else StopAsked())
         self._asked = True
 
     @contextlib.contextmanager
     def raising(self) -> Iterator[None]:
         """For what may take long and leaves nothing outside of what is removed in the end."""
-        self._raising = True
+        self._raising, self._raised = True, False
         try:
             yield
         finally:
             self._raising = False
+        if self._raised:  # in a destructor, where it is thrown away
+            raise interrupts.Interrupt
 
 
 def conduct(setting: Setting, asking: Asking, created: float) -> Outcome:
