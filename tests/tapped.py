@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,13 @@ def job(directory: Path) -> Path:
     base = directory / "ml"
     (base / "input/config").mkdir(parents=True, exist_ok=True)
     return base
+
+
+def is_full(writer: int) -> bool:
+    """Whether a pipe takes nothing more."""
+    poll = select.poll()
+    poll.register(writer, select.POLLOUT)
+    return not poll.poll(0)
 
 
 class Tapped:

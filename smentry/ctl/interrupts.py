@@ -1,4 +1,5 @@
-"""^C and its like while smentryctl runs: an exception wherever it is, and none is lost. What is done about it, others know."""
+"""^C and its like while smentryctl runs: an exception wherever it is; one that the interpreter threw away is asked for before a
+verb and a job begin, and when a verb has ended. What is done about it, others know."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from running import LIMIT, SMENTRY, program, surroundings, wait_until
+from tapped import is_full, job
 
 from smentry.pid1.stderr import OUTPUT, Log, Patience
 from smentry.pid1.tap import Tap
@@ -52,12 +52,6 @@ def fill(writer: int) -> int:
     except BlockingIOError:
         os.set_blocking(writer, True)
     return filled
-
-
-def is_full(writer: int) -> bool:
-    poll = select.poll()
-    poll.register(writer, select.POLLOUT)
-    return not poll.poll(0)
 
 
 @pytest.mark.parametrize(
@@ -211,11 +205,9 @@ def test_the_last_lines_do_not_wait_once_a_stop_comes(tap: str, tmp_path: Path, 
     """The program ended by itself, so that no stop has a deadline yet."""
     reader, writer = pipe
     fill(writer)
-    (tmp_path / "input/config").mkdir(parents=True)
-    command = [*SMENTRY, "--tap", tap, "--", "sh", "-c", f"echo >{tmp_path}/started; echo why >&2; exit 3"]
-    if tap == "off":
-        command[-1] = command[-1].replace("echo why >&2; ", "")
-    environment = {**surroundings(), "SAGEMAKER_BASE_DIR": str(tmp_path)}
+    why = "echo why >&2; " if tap == "auto" else ""  # without the tap it would wait for the reader itself
+    command = [*SMENTRY, "--tap", tap, "--", "sh", "-c", f"echo >{tmp_path}/started; {why}exit 3"]
+    environment = {**surroundings(), "SAGEMAKER_BASE_DIR": str(job(tmp_path))}
     with subprocess.Popen(command, env=environment, stderr=writer) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         wait_until((tmp_path / "started").exists, "the program")

@@ -8,7 +8,6 @@ import os
 import pty
 import random
 import resource
-import select
 import shlex
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from running import LIMIT, surroundings, wait_until
-from tapped import Tapped, python, read_until, supervised, supervising
+from tapped import Tapped, is_full, python, read_until, supervised, supervising
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +45,7 @@ def pipe(flags: int = 0) -> Iterator[tuple[int, int]]:
 
 def wait_until_full(writer: int) -> None:
     """Wait until a pipe takes nothing more, and close this end."""
-    poll = select.poll()
-    poll.register(writer, select.POLLOUT)
-    wait_until(lambda: not poll.poll(0), "the pipe to be full")
+    wait_until(lambda: is_full(writer), "the pipe to be full")
     os.close(writer)
 
 
@@ -370,7 +367,7 @@ def test_the_last_64_kb_are_remembered(size: int, tmp_path: Path) -> None:
 
 def test_the_end_is_remembered_though_nobody_reads(tmp_path: Path) -> None:
     with pipe(os.O_NONBLOCK) as (_, writer):
-        while select.select([], [writer], [], 0)[1]:  # until it is full
+        while not is_full(writer):
             os.write(writer, bytes(4096))
         report = supervised(tmp_path, python("import os\nos.write(2, b'why' * 20_000)"), stderr=writer)
     assert report["code"] == 0
